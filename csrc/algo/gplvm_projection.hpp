@@ -1,0 +1,189 @@
+// New rows of a fitted GPLVM: -log p(y | x, X, Y) as a function of the row's latent x, and its minimum.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "algo/kernel_parameters.hpp"
+#include "algo/row_bfgs.hpp"
+#include "device/cotangent.hpp"
+
+namespace lvm {
+
+// What is observed of n new rows, in the columns in which the groups hold A (all groups' side by side).
+struct ProjectionRows {
+  int64_t n;
+  const double* targets;   // (n, columns)
+  const double* mask;      // (n, columns) of 0 and 1, or null: everything is observed
+  const double* observed;  // (n, groups): how many values of the row each group explains
+  const double* residual;  // (n, groups): squared norm of the part of y that no x can explain
+};
+
+// For each group g of training columns with the same observed rows O:
+//   y_g | x ~ N(A^T k, v I),  k = k(X_O, x),  v = variance + noise - k^T K_O^-1 k,  A = K_O^-1 Y_O,
+//   f(x) = sum_g 1/2 observed_g log(2 pi v_g) + (residual_g + |mask (targets - A^T k)|^2) / (2 v_g).
+// Float64 only: v is a difference of nearly equal numbers where the data lie.
+template <class Device>
+class GplvmProjection {
+ public:
+  // x: (n, q), the training latents.
+  GplvmProjection(const double* x, int64_t n, int64_t q, StationaryKind kind, double variance,
+                  const double* lengthscale, double noise)
+      : n_(n), q_(q), noise_(noise), x_(x, x + n * q), lengthscale_(lengthscale, lengthscale + q) {
+    kernel_ = {kind, variance, lengthscale_.data(), q};
+    centre_ = column_means(x, n, q);
+    points_.assign(x, n, q, nullptr, centre_.data(), lengthscale_.data());
+  }
+
+  // rows: ascending, empty for all; precision: K_O^-1 (m, m) symmetric, full; a: (m, columns) row-major.
+  void add_group(std::vector<int64_t> rows, const double* precision, const double* a, int64_t columns) {
+    Group group;
+    group.count = rows.empty() ? n_ : static_cast<int64_t>(rows.size());
+    group.rows = std::move(rows);
+    group.columns = columns;
+    group.first_column = columns_;
+    const int64_t m = group.count;
+    std::copy(precision, precision + m * m, group.precision.reserve(m * m));
+    std::copy(a, a + m * columns, group.a.reserve(std::max<int64_t>(m * columns, 1)));
+    double* at = group.a_transposed.reserve(std::max<int64_t>(m * columns, 1));
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t c = 0; c < columns; ++c) at[c * m + i] = a[i * columns + c];
+    }
+    columns_ += columns;
+    groups_.push_back(std::move(group));
+  }
+
+  int64_t components() const { return q_; }
+  int64_t columns() const { return columns_; }
+  int64_t groups() const { return static_cast<int64_t>(groups_.size()); }
+
+  // value (count,) and gradient (count, q) of row which[b] at x[b].
+  void evaluate(const ProjectionRows& rows, int64_t count, const int64_t* which, const double* x, double* value,
+                double* gradient) {
+    new_points_.assign(x, count, q_, nullptr, centre_.data(), lengthscale_.data());
+    double* k = k_.reserve(count * n_);
+    double* cotangent = cotangent_.reserve(count * n_);
+    Device::gram(kernel_.kind, q_, new_points_, points_, kernel_.variance, k, n_, false);
+    std::fill(cotangent, cotangent + count * n_, 0.0);
+    std::fill(value, value + count, 0.0);
+    for (int64_t g = 0; g < groups(); ++g) add_group_terms(rows, g, count, which, k, value, cotangent);
+    std::vector<double> d_lengthscale(q_);
+    double d_variance = 0;
+    Device::gram_pullback(kernel_.kind, q_, new_points_, points_, cotangent, n_, Cotangent::direct, gradient,
+                          d_lengthscale.data(), &d_variance);
+    unscale_rows(kernel_, 1.0, count, gradient);
+  }
+
+  // From start (n, q) to a minimum of each row's f. Outputs: x (n, q), value (n,), converged (n,).
+  void minimise(const ProjectionRows& rows, const double* start, const BfgsOptions& options, double* x,
+                double* value, bool* converged) {
+    std::vector<RowBfgs> search(rows.n);
+    std::vector<int64_t> active(rows.n);
+    for (int64_t i = 0; i < rows.n; ++i) {
+      search[i].begin(start + i * q_, lengthscale_.data(), q_);
+      active[i] = i;
+    }
+    std::vector<double> trial, f, gradient;
+    while (!active.empty()) {
+      const int64_t count = static_cast<int64_t>(active.size());
+      trial.resize(count * q_);
+      f.resize(count);
+      gradient.resize(count * q_);
+      for (int64_t b = 0; b < count; ++b) {
+        std::copy(search[active[b]].ask(), search[active[b]].ask() + q_, trial.data() + b * q_);
+      }
+      evaluate(rows, count, active.data(), trial.data(), f.data(), gradient.data());
+      std::vector<int64_t> still;
+      for (int64_t b = 0; b < count; ++b) {
+        RowBfgs& row = search[active[b]];
+        BfgsOptions scaled = options;  // f grows with the number of values observed
+        scaled.gradient_tolerance *= std::max(1.0, total_observed(rows, active[b]));
+        row.tell(f[b], gradient.data() + b * q_, scaled);
+        if (!row.done()) still.push_back(active[b]);
+      }
+      active.swap(still);
+    }
+    for (int64_t i = 0; i < rows.n; ++i) {
+      std::copy(search[i].x(), search[i].x() + q_, x + i * q_);
+      value[i] = search[i].value();
+      converged[i] = search[i].converged();
+    }
+  }
+
+ private:
+  using Scratch = typename Device::template Scratch<double>;
+  struct Group {
+    std::vector<int64_t> rows;
+    int64_t count, columns, first_column;
+    Scratch precision, a, a_transposed;
+  };
+
+  double total_observed(const ProjectionRows& rows, int64_t i) const {
+    double total = 0;
+    for (int64_t g = 0; g < groups(); ++g) total += rows.observed[i * groups() + g];
+    return total;
+  }
+
+  void add_group_terms(const ProjectionRows& rows, int64_t g, int64_t count, const int64_t* which,
+                       const double* k_all, double* value, double* cotangent) {
+    const Group& group = groups_[g];
+    const int64_t m = group.count, columns = group.columns;
+    const double* k = k_all;
+    if (!group.rows.empty()) {
+      double* part = k_group_.reserve(count * m);
+      for (int64_t b = 0; b < count; ++b) {
+        for (int64_t i = 0; i < m; ++i) part[b * m + i] = k_all[b * n_ + group.rows[i]];
+      }
+      k = part;
+    }
+    double* pk = pk_.reserve(count * m);
+    double* residual = residual_.reserve(std::max<int64_t>(count * columns, 1));
+    double* back = back_.reserve(count * m);
+    Device::row_gemm(count, m, m, k, m, group.precision.data(), m, pk, m);
+    Device::row_gemm(count, columns, m, k, m, group.a.data(), columns, residual, columns);
+    std::vector<double> weight_precision(count), weight_back(count);
+    Device::for_ranges(count, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) {
+        const int64_t row = which[b];
+        double explained = 0;
+        for (int64_t i = 0; i < m; ++i) explained += k[b * m + i] * pk[b * m + i];
+        const double v = std::max(kernel_.variance - explained, 0.0) + noise_;
+        double squares = rows.residual[row * groups() + g];
+        double* r = residual + b * columns;
+        const double* target = rows.targets + row * columns_ + group.first_column;
+        const double* mask = rows.mask ? rows.mask + row * columns_ + group.first_column : nullptr;
+        for (int64_t c = 0; c < columns; ++c) {
+          r[c] = (target[c] - r[c]) * (mask ? mask[c] : 1.0);
+          squares += r[c] * r[c];
+        }
+        const double observed = rows.observed[row * groups() + g];
+        constexpr double kTwoPi = 6.283185307179586477;
+        value[b] += 0.5 * (observed * std::log(kTwoPi * v) + squares / v);
+        weight_precision[b] = -(observed - squares / v) / v;  // d f / d v times d v / d k = -2 K^-1 k
+        weight_back[b] = -1.0 / v;
+      }
+    });
+    Device::row_gemm(count, m, columns, residual, columns, group.a_transposed.data(), m, back, m);
+    Device::for_ranges(count, 8, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) {
+        for (int64_t i = 0; i < m; ++i) {
+          const int64_t target = group.rows.empty() ? i : group.rows[i];
+          const double back_term = columns > 0 ? weight_back[b] * back[b * m + i] : 0.0;
+          cotangent[b * n_ + target] += weight_precision[b] * pk[b * m + i] + back_term;
+        }
+      }
+    });
+  }
+
+  int64_t n_, q_, columns_ = 0;
+  double noise_;
+  std::vector<double> x_, lengthscale_, centre_;
+  KernelParameters<double> kernel_;
+  std::vector<Group> groups_;
+  typename Device::template Points<double> points_, new_points_;
+  Scratch k_, k_group_, pk_, residual_, back_, cotangent_;
+};
+
+}  // namespace lvm

@@ -1,0 +1,28 @@
+// One rule for jitter, wherever a Cholesky factor is taken.
+#pragma once
+
+#include "device/status.hpp"
+
+namespace lvm {
+
+// Multiples of the mean diagonal: none, then `first`, 10 `first`, ... up to `last`.
+struct JitterPolicy {
+  double first;
+  double last;
+};
+
+// Calls attempt(jitter) with absolute jitters until one does not lose positive definiteness. `jitter` is where to
+// start (0: without any) and, afterwards, the last one tried. Anything but a lost pivot is final.
+template <class Attempt>
+Status escalate_jitter(const JitterPolicy& policy, double mean_diagonal, double& jitter, Attempt&& attempt) {
+  Status status = attempt(jitter);
+  while (status.code == Code::not_positive_definite && policy.first > 0) {
+    const double next = jitter > 0 ? 10 * jitter : policy.first * mean_diagonal;
+    if (!(next <= policy.last * mean_diagonal * (1 + 1e-9))) break;
+    jitter = next;
+    status = attempt(jitter);
+  }
+  return status;
+}
+
+}  // namespace lvm

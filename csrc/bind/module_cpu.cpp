@@ -1,0 +1,20 @@
+// The module lvmfast._cpu: registers what the bind_* headers define, for the CPU.
+#include "bind/bind_gplvm.hpp"
+#include "bind/bind_kernels.hpp"
+#include "bind/bind_linalg.hpp"
+#include "bind/bind_runtime.hpp"
+#include "device/cpu.hpp"
+
+PYBIND11_MODULE(_cpu, m) {
+  namespace bind = lvm::bind;
+  m.doc() = "Compiled kernels of lvmfast for the CPU. Internal: use the lvmfast package.";
+  bind::py::enum_<lvm::StationaryKind>(m, "StationaryKind").value("rbf", lvm::StationaryKind::rbf);
+  bind::bind_runtime(m);
+  bind::bind_linalg<lvm::Cpu, double>(m);
+  bind::bind_linalg<lvm::Cpu, float>(m);
+  bind::bind_kernels<lvm::Cpu, double>(m);
+  bind::bind_kernels<lvm::Cpu, float>(m);
+  bind::bind_gplvm_objective<lvm::Cpu, double>(m, "GplvmObjective64");
+  bind::bind_gplvm_objective<lvm::Cpu, float>(m, "GplvmObjective32");
+  bind::bind_gplvm_projection<lvm::Cpu>(m);
+}

@@ -1,0 +1,31 @@
+// Qualifiers for code that runs on the host and on the device.
+//
+// Everything in csrc/core is a free function marked LVM_HD, templated on the real type, that allocates
+// nothing and throws nothing. On the host it is always inlined: the files in csrc/cpu are compiled once per
+// instruction set, and an out-of-line copy of a shared function compiled for AVX-512 could be picked by
+// the linker and run on a processor without it.
+#pragma once
+
+#include <math.h>
+#include <stdint.h>
+
+#if defined(__CUDACC__)
+#define LVM_HD __host__ __device__ __forceinline__
+#else
+#define LVM_HD inline __attribute__((always_inline))
+#endif
+
+namespace lvm {
+
+LVM_HD double exp_(double x) { return ::exp(x); }
+LVM_HD float exp_(float x) { return ::expf(x); }
+LVM_HD double log_(double x) { return ::log(x); }
+LVM_HD float log_(float x) { return ::logf(x); }
+LVM_HD double log1p_(double x) { return ::log1p(x); }
+LVM_HD float log1p_(float x) { return ::log1pf(x); }
+LVM_HD double expm1_(double x) { return ::expm1(x); }
+LVM_HD float expm1_(float x) { return ::expm1f(x); }
+LVM_HD double sqrt_(double x) { return ::sqrt(x); }
+LVM_HD float sqrt_(float x) { return ::sqrtf(x); }
+
+}  // namespace lvm

@@ -1,0 +1,20 @@
+// What each per-instruction-set build of csrc/cpu offers. Included with LVM_ARCH defined.
+#pragma once
+
+#include "cpu/tasks.hpp"
+
+namespace lvm::cpu::LVM_ARCH {
+
+template <class T>
+void gram_rows(const GramTask<T>&, int64_t begin, int64_t end);
+template <class T>
+void pullback_rows(const PullbackTask<T>&, int64_t begin, int64_t end, double* d_lengthscale,
+                   double* d_variance);
+template <class T>
+void row_gemm_columns(const RowGemmTask<T>&, int64_t begin, int64_t end);
+template <class T>
+void exp_array(const T* x, T* y, int64_t n);
+
+const KernelTable& table();
+
+}  // namespace lvm::cpu::LVM_ARCH

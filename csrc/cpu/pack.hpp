@@ -1,0 +1,136 @@
+// SIMD packs on the compiler's vector extension, and the exponential.
+//
+// Only included by files that are compiled once per instruction set; LVM_ARCH names the namespace of the
+// set that is being compiled, so that no symbol of one build can stand in for another's.
+#pragma once
+
+#include <stdint.h>
+#include <string.h>
+
+#include "core/config.hpp"
+
+#if !defined(LVM_ARCH) || !defined(LVM_VECTOR_BYTES)
+#error "LVM_ARCH and LVM_VECTOR_BYTES are set by CMake for each instruction set"
+#endif
+
+namespace lvm::cpu::LVM_ARCH {
+
+template <class T>
+struct Bits;
+template <>
+struct Bits<double> {
+  using Int = int64_t;
+};
+template <>
+struct Bits<float> {
+  using Int = int32_t;
+};
+
+template <class T>
+constexpr int kWidth = LVM_VECTOR_BYTES / sizeof(T);
+
+template <class T>
+struct Pack {
+  static constexpr int W = kWidth<T>;
+  typedef T V __attribute__((vector_size(LVM_VECTOR_BYTES)));
+  using Int = typename Bits<T>::Int;
+  typedef Int VI __attribute__((vector_size(LVM_VECTOR_BYTES)));
+  V v;
+
+  LVM_HD Pack() : v(V{}) {}
+  LVM_HD Pack(V x) : v(x) {}
+  LVM_HD explicit Pack(double x) : v(V{} + T(x)) {}
+  LVM_HD explicit Pack(float x) : v(V{} + T(x)) {}
+  LVM_HD static Pack load(const T* p) {
+    Pack r;
+    memcpy(&r.v, p, sizeof(V));
+    return r;
+  }
+  LVM_HD void store(T* p) const { memcpy(p, &v, sizeof(V)); }
+  LVM_HD void store_first(T* p, int64_t n) const { memcpy(p, &v, n * sizeof(T)); }
+  LVM_HD friend Pack operator+(Pack a, Pack b) { return a.v + b.v; }
+  LVM_HD friend Pack operator-(Pack a, Pack b) { return a.v - b.v; }
+  LVM_HD friend Pack operator*(Pack a, Pack b) { return a.v * b.v; }
+  LVM_HD Pack& operator+=(Pack b) { return v += b.v, *this; }
+  LVM_HD double sum() const {
+    double s = 0;
+    for (int i = 0; i < W; ++i) s += double(v[i]);
+    return s;
+  }
+};
+
+// exp, at most about 1 ulp off over the whole range, denormal results, infinities and NaN included (the
+// measured error is in tests/ops/test_exp.py).
+//
+// x = n log 2 + r with |r| <= log(2)/2 (n log 2 in two parts, the first exact), exp(r) by its Taylor series
+// to the degree whose remainder is below a tenth of an ulp, times 2^n. n leaves the exponent range by up
+// to 64 on both sides; there 2^n is applied as 2^(n -+ shift) 2^(+- shift), so that a denormal result is
+// rounded once.
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<double> {
+  static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr double ln2_high = 6.93147180369123816490e-01;
+  static constexpr double ln2_low = 1.90821492927058770002e-10;
+  static constexpr double lowest = -750.0, highest = 710.0, small = -1000.0, large = 1000.0;
+  static constexpr double shift = 64.0, up = 0x1p64, down = 0x1p-64;
+  static constexpr int mantissa = 52, degree = 13;
+  static constexpr int64_t bias = 1023;
+};
+
+template <>
+struct ExpConstants<float> {
+  static constexpr float magic = 12582912.0f;  // 1.5 * 2^23
+  static constexpr float ln2_high = 6.93359375e-01f;
+  static constexpr float ln2_low = -2.12194440e-04f;
+  static constexpr float lowest = -110.0f, highest = 89.0f, small = -100.0f, large = 100.0f;
+  static constexpr float shift = 64.0f, up = 0x1p64f, down = 0x1p-64f;
+  static constexpr int mantissa = 23, degree = 7;
+  static constexpr int32_t bias = 127;
+};
+
+template <class T>
+LVM_HD Pack<T> exp_(Pack<T> argument) {
+  using C = ExpConstants<T>;
+  using V = typename Pack<T>::V;
+  using VI = typename Pack<T>::VI;
+  constexpr double inverse_factorial[] = {1.0,
+                                          1.0,
+                                          1.0 / 2,
+                                          1.0 / 6,
+                                          1.0 / 24,
+                                          1.0 / 120,
+                                          1.0 / 720,
+                                          1.0 / 5040,
+                                          1.0 / 40320,
+                                          1.0 / 362880,
+                                          1.0 / 3628800,
+                                          1.0 / 39916800,
+                                          1.0 / 479001600,
+                                          1.0 / 6227020800.0};
+  V x = argument.v;
+  const V lowest = V{} + C::lowest, highest = V{} + C::highest;
+  x = x < lowest ? lowest : x;  // comparisons with NaN are false: NaN goes on
+  x = x > highest ? highest : x;
+  const V shifted = x * T(1.4426950408889634074) + C::magic;
+  const V n = shifted - C::magic;
+  V r = x - n * C::ln2_high;
+  r = r - n * C::ln2_low;
+  V p = V{} + T(inverse_factorial[C::degree]);
+  for (int k = C::degree - 1; k >= 2; --k) p = p * r + T(inverse_factorial[k]);
+  p = p * (r * r) + r;
+  p = p + T(1);
+  const V offset = n < C::small ? V{} + C::shift : (n > C::large ? V{} - C::shift : V{});
+  const V last = n < C::small ? V{} + C::down : (n > C::large ? V{} + C::up : V{} + T(1));
+  const V moved = (n + offset) + C::magic;
+  VI bits;
+  memcpy(&bits, &moved, sizeof(V));
+  bits = (bits + C::bias) << C::mantissa;
+  V scale;
+  memcpy(&scale, &bits, sizeof(V));
+  return Pack<T>(p * scale * last);
+}
+
+}  // namespace lvm::cpu::LVM_ARCH
