@@ -1,1 +1,21 @@
-"""lvmfast."""
+"""lvmfast: a compiled backend for latent-variable models."""
+
+from lvmfast import bijectors, datasets, exceptions, kernels, linalg, optim
+from lvmfast._backend import cpu as _cpu_module
+from lvmfast._backend import get_num_threads, set_num_threads
+from lvmfast.models import GPLVM
+
+__version__: str = _cpu_module.version
+
+__all__ = [
+    "GPLVM",
+    "__version__",
+    "bijectors",
+    "datasets",
+    "exceptions",
+    "get_num_threads",
+    "kernels",
+    "linalg",
+    "optim",
+    "set_num_threads",
+]

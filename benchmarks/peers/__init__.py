@@ -17,6 +17,9 @@ minus the mean over the columns of Y of their log density under N(0, K), and exp
     on three scalars mapped through softplus, each starting at 1. Returns ``(losses, X, params)``,
     ``losses[i]`` being the loss before update i, ``params`` the constrained values by name.
 
+Some peers take one further keyword in both (``compress``, ``formulation``, ``jit_compile``), which
+their modules explain.
+
 Importing this package, or a peer's module, imports none of the peers' libraries.
 """
 

@@ -47,17 +47,21 @@ def sigmoid(u):
     return 1.0 / (1.0 + exp(-u)) if u >= 0 else exp(u) / (1.0 + exp(u))
 
 
-def run_adam(value_and_grad, X0, n_steps, learning_rate):
+def run_adam(value_and_grad, X0, n_steps, learning_rate, keras_rounding=False):
     """Run the training protocol with ``value_and_grad(X, amplitude, lengthscale, noise_variance)``.
 
     One step of Adam in Keras's form, for each of X and the three unconstrained scalars u:
     theta -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + 1e-7), with b1 = 0.9, b2 = 0.999. The
     constrained scalars are softplus(EPS + u), u = 1 at the start. Costs O(N Q) a step.
+
+    Keras on TensorFlow rounds b1 and b2 to float32 in b1^t and b2^t, and there only, which changes
+    the first updates by 6e-6 relative; ``keras_rounding=True`` does so too, to compare paths.
     """
     X = np.array(X0, dtype=np.float64)
     theta = np.concatenate([X.ravel(), np.ones(3)])
     m, v = np.zeros_like(theta), np.zeros_like(theta)
     b1, b2, eps = 0.9, 0.999, 1e-7
+    c1, c2 = (float(np.float32(b)) for b in (b1, b2)) if keras_rounding else (b1, b2)
     losses = np.zeros(n_steps)
     for i in range(n_steps):
         u = [EPS + t for t in theta[-3:].tolist()]
@@ -67,7 +71,7 @@ def run_adam(value_and_grad, X0, n_steps, learning_rate):
         g = np.concatenate([np.ravel(dX), scalars])
         m += (g - m) * (1 - b1)
         v += (g * g - v) * (1 - b2)
-        rate = learning_rate * np.sqrt(1 - b2 ** (i + 1)) / (1 - b1 ** (i + 1))
+        rate = learning_rate * np.sqrt(1 - c2 ** (i + 1)) / (1 - c1 ** (i + 1))
         theta -= rate * m / (np.sqrt(v) + eps)
     values = [softplus(EPS + t) for t in theta[-3:].tolist()]
     return losses, theta[:-3].reshape(X.shape).copy(), dict(zip(NAMES, values, strict=True))

@@ -14,6 +14,8 @@ conjugate gradients.
     ``ExactMarginalLogLikelihood`` with targets of shape D x N and nothing else: the covariance is
     repeated D times, so D factorisations and D N^2 numbers of memory. For small problems only.
 
+The first two take the same time within noise; ``"inv_quad_logdet"`` is the default.
+
 The parameters are left unconstrained (constraints without a transform), so that gradients are
 by the amplitude^2, the lengthscale and the noise themselves.
 """

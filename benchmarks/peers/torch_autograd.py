@@ -55,9 +55,13 @@ def step(X, Y, amplitude, lengthscale, noise_variance, jitter=1e-6, dtype="float
     return call
 
 
-def run_protocol(X0, Y, n_steps=100, learning_rate=1.0):
-    """Train in float64 from X0; return ``(losses, X, params)``; see the package."""
+def run_protocol(X0, Y, n_steps=100, learning_rate=1.0, keras_rounding=False):
+    """Train in float64 from X0; return ``(losses, X, params)``; see the package.
+
+    ``keras_rounding`` is explained at ``_common.run_adam``: it follows ``tfp_reference`` closely.
+    """
     import torch
 
     X0, Y = as_arrays(X0, Y, "float64")
-    return run_adam(_value_and_grad(torch.from_numpy(Y), 1e-6), X0, n_steps, learning_rate)
+    evaluate = _value_and_grad(torch.from_numpy(Y), 1e-6)
+    return run_adam(evaluate, X0, n_steps, learning_rate, keras_rounding)

@@ -7,9 +7,8 @@ elementwise, Kf being K without its diagonal noise, and w = W 1. Then
     damplitude = 2 / amplitude sum(w),    dlengthscale = -sum(X * dX) / lengthscale,
 
 the last because the loss depends on X / l only. Work, r being the number of columns kept: one
-Cholesky factorisation (N^3 / 3 operations), the inverse of the factor by halves (N^3 / 3), and by
-blocks of rows, the lower half only, L^-T L^-1 (N^3 / 3) and A A^T (N^2 r); K^-1 Y takes 2 N^2 r.
-``torch.cholesky_inverse`` and a full product A A^T take more time than these.
+Cholesky factorisation and ``cholesky_inverse`` (N^3 operations together), 2 N^2 r for K^-1 Y as
+a product, and about N^2 r for A A^T, of which only the lower half is computed, by blocks of rows.
 
 With ``compress=True`` (the default) Y is replaced once, in the set-up, by r = rank(Y) columns
 which give the same loss up to rounding (``_common.same_loss_columns``).
@@ -25,21 +24,6 @@ def available():
     return importable("torch")
 
 
-def _invert_lower(L, out):
-    """Write the inverse of the lower triangular L into ``out``, zero above the diagonal."""
-    import torch
-
-    N = len(L)
-    if N <= 128:
-        eye = torch.eye(N, dtype=L.dtype)
-        out.copy_(torch.linalg.solve_triangular(L, eye, upper=False))
-        return
-    h = N // 2
-    _invert_lower(L[:h, :h], out[:h, :h])
-    _invert_lower(L[h:, h:], out[h:, h:])
-    torch.mm(out[h:, h:] @ L[h:, :h], out[:h, :h], out=out[h:, :h]).neg_()
-
-
 def _block_ranges(N):
     """Return the bounds of at most 8 blocks of rows, none much under 128 rows."""
     n = max(1, min(8, N // 128))
@@ -47,7 +31,7 @@ def _block_ranges(N):
 
 
 class _Evaluator:
-    """The loss and its gradient for one Y and one Q; holds four N x N buffers, one N x r."""
+    """The loss and its gradient for one Y and one Q; holds three N x N buffers, one N x r."""
 
     def __init__(self, Y, jitter, compress):
         import torch
@@ -57,7 +41,6 @@ class _Evaluator:
         N, r = self.Y.shape
         new = self.Y.new_empty
         self.Kf, self.L, self.G, self.A = new(N, N), new(N, N), new(N, N), new(N, r)
-        self.inverse = self.Y.new_zeros(N, N)
         self.info = torch.empty((), dtype=torch.int32)
 
     def __call__(self, X, amplitude, lengthscale, noise_variance):
@@ -79,11 +62,7 @@ class _Evaluator:
         torch.linalg.cholesky_ex(G, out=(L.mT, self.info))
         if self.info.item():
             raise ArithmeticError("K is not positive definite")
-        _invert_lower(L.mT, self.inverse)
-        for lo, hi in _block_ranges(N):
-            below = self.inverse[lo:]
-            torch.mm(below[:, lo:hi].T, below[:, :hi], out=G[lo:hi, :hi])
-            G[:lo, lo:hi] = G[lo:hi, :lo].T
+        torch.cholesky_inverse(L.mT, out=G.mT)
         torch.mm(G, Y, out=A)
         loss = 0.5 * N * log(2 * pi) + L.diagonal().log().sum().item()
         loss += 0.5 / D * torch.dot(Y.reshape(-1), A.reshape(-1)).item()

@@ -83,6 +83,21 @@ inline ProjectionRows projection_rows(int64_t columns, int64_t groups, const Arr
 
 template <class Device>
 void bind_gplvm_projection(py::module_& m) {
+  m.def(
+      "row_product",
+      [](const Array<double>& x, const Array<double>& w) {
+        check_shape(x, {-1, -1}, "x");
+        check_shape(w, {x.shape(1), -1}, "w");
+        const int64_t n = x.shape(0), depth = x.shape(1), columns = w.shape(1);
+        Array<double> y({n, columns});
+        double* out = y.mutable_data();
+        {
+          py::gil_scoped_release release;
+          Device::row_gemm(n, columns, depth, x.data(), depth, w.data(), columns, out, columns);
+        }
+        return y;
+      },
+      py::arg("x"), py::arg("w"), "y = x w; every row's result is the same bits whatever rows come with it.");
   using Object = Guarded<GplvmProjection<Device>>;
   py::class_<Object>(m, "GplvmProjection", "f(x) = -log p(y | x, X, Y) of new rows of a fitted GPLVM.")
       .def(py::init([](StationaryKind kind, const Array<double>& x, double variance, const Array<double>& lengthscale,

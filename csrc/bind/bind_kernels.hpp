@@ -23,8 +23,10 @@ void bind_elementwise(py::module_& m, const char* name, const char* doc, F funct
         const T* in = x.data();
         T* out = y.mutable_data();
         const int64_t n = x.size();
-        py::gil_scoped_release release;
-        function(in, out, n);
+        {
+          py::gil_scoped_release release;
+          function(in, out, n);
+        }
         return y;
       },
       py::arg("x").noconvert(), doc);

@@ -1,0 +1,134 @@
+"""Which compiled module works on an array, and how many threads it may use.
+
+The only place that imports a compiled module or CuPy. NumPy arrays go to ``lvmfast._cpu``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+
+import numpy as np
+from scipy.linalg import cython_blas, cython_lapack
+
+from lvmfast import _cpu
+from lvmfast.exceptions import DeviceError
+
+__all__ = [
+    "blas_threads",
+    "check_device",
+    "cpu",
+    "cuda_status",
+    "get_num_threads",
+    "module_for",
+    "set_num_threads",
+]
+
+cpu = _cpu
+blas_integer_bits: int = _cpu.install_blas(cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__)
+
+_blas_limit: int | None = None
+_controller = None
+
+
+def available_cpus() -> int:
+    """The processors that this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def get_num_threads() -> int:
+    """Number of threads that lvmfast's own loops share."""
+    return _cpu.num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Let lvmfast use ``n`` threads: its own loops, and the BLAS while lvmfast calls it.
+
+    The default is every processor that the process may run on, or the environment variable
+    ``LVMFAST_NUM_THREADS``; the BLAS then keeps the number of threads that it was given elsewhere
+    (``OPENBLAS_NUM_THREADS``, threadpoolctl). Random draws do not depend on the number of threads.
+
+    Raises
+    ------
+    ValueError
+        If ``n`` is not an integer of at least 1.
+    """
+    global _blas_limit
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"n must be an integer >= 1, got {n!r}")
+    _cpu.set_num_threads(int(n))
+    _blas_limit = int(n)
+
+
+@contextlib.contextmanager
+def blas_threads():
+    """Hold the BLAS to the number given to set_num_threads, if any was."""
+    global _controller
+    if _blas_limit is None:
+        yield
+        return
+    if _controller is None:
+        from threadpoolctl import ThreadpoolController
+
+        _controller = ThreadpoolController()
+    with _controller.limit(limits=_blas_limit, user_api="blas"):
+        yield
+
+
+def cuda_status() -> str:
+    """Whether this build can use a GPU, and if not, why not."""
+    if importlib.util.find_spec("lvmfast._cuda") is None:
+        return "not built: this version of lvmfast runs on the CPU only"
+    return "built"
+
+
+def cupy_status() -> str:
+    """Whether CuPy is installed."""
+    return "installed" if importlib.util.find_spec("cupy") else "not installed"
+
+
+def check_device(device: str) -> None:
+    """Raise unless ``device`` can be used."""
+    if device in ("auto", "cpu"):
+        return
+    if device == "cuda":
+        raise DeviceError(f"device='cuda' cannot be used: the CUDA module is {cuda_status()}; use device='cpu'")
+    raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
+
+
+def module_for(*arrays):
+    """The compiled module for these arrays; DeviceError for arrays that live on a GPU."""
+    for array in arrays:
+        if hasattr(array, "__cuda_array_interface__"):
+            raise DeviceError(
+                f"got a GPU array ({type(array).__module__}.{type(array).__name__}), but the CUDA module is "
+                f"{cuda_status()}; move it to the CPU first, with .get() or numpy.asarray"
+            )
+    return _cpu
+
+
+def _initial_threads() -> None:
+    text = os.environ.get("LVMFAST_NUM_THREADS")
+    if text is None:
+        _cpu.set_num_threads(available_cpus())
+        return
+    try:
+        set_num_threads(int(text))
+    except ValueError:
+        raise ValueError(f"LVMFAST_NUM_THREADS must be an integer >= 1, got {text!r}") from None
+
+
+def _initial_instruction_set() -> None:
+    name = os.environ.get("LVMFAST_INSTRUCTION_SET")
+    if name is not None and not _cpu.use_instruction_set(name):
+        raise ValueError(
+            f"LVMFAST_INSTRUCTION_SET must be one of {_cpu.instruction_sets()} on this processor, got {name!r}"
+        )
+
+
+_initial_threads()
+_initial_instruction_set()

@@ -1,0 +1,91 @@
+"""Checks of what a user passes: the error says the argument, the rule and the value got."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+
+__all__ = [
+    "as_float_array",
+    "as_matrix",
+    "check_choice",
+    "check_integer",
+    "check_positive",
+    "check_rng",
+    "check_square",
+    "common_dtype",
+]
+
+
+def as_float_array(value, name: str, *, min_ndim: int = 0) -> np.ndarray:
+    """``value`` as a float32 or float64 array; integers and booleans become float64."""
+    array = np.asarray(value)
+    if array.dtype not in (np.float32, np.float64):
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        array = array.astype(np.float64)
+    if array.ndim < min_ndim:
+        raise ValueError(f"{name} must have at least {min_ndim} dimensions, got shape {array.shape}")
+    return array
+
+
+def as_matrix(value, name: str, *, columns: int | None = None, dtype=None) -> np.ndarray:
+    """``value`` as a C-contiguous (n, columns) float array of finite numbers."""
+    array = as_float_array(value, name)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have shape (n, d), got {array.shape}")
+    if columns is not None and array.shape[1] != columns:
+        raise ValueError(f"{name} must have {columns} columns, got {array.shape[1]}")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(f"{name} must be finite, got {array[row, column]} at row {row}, column {column}")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+def common_dtype(*arrays) -> np.dtype:
+    """float32 when all arrays are, else float64."""
+    return np.dtype(np.float32) if all(a.dtype == np.float32 for a in arrays) else np.dtype(np.float64)
+
+
+def check_square(array: np.ndarray, name: str) -> None:
+    """Raise unless the last two dimensions agree."""
+    if array.ndim < 2 or array.shape[-1] != array.shape[-2]:
+        raise ValueError(f"{name} must have shape (..., n, n), got {array.shape}")
+
+
+def check_positive(value, name: str, *, zero: bool = False) -> float:
+    """``value`` as a finite float that is > 0 (or >= 0)."""
+    rule = ">= 0" if zero else "> 0"
+    if isinstance(value, bool) or not isinstance(value, (numbers.Real, np.ndarray)) or np.ndim(value) != 0:
+        raise TypeError(f"{name} must be a number {rule}, got {value!r}")
+    number = float(value)
+    if not np.isfinite(number) or number < 0 or (number == 0 and not zero):
+        raise ValueError(f"{name} must be a finite number {rule}, got {value!r}")
+    return number
+
+
+def check_choice(value, name: str, choices) -> None:
+    """Raise unless ``value`` is one of ``choices``."""
+    if not isinstance(value, str) or value not in choices:
+        options = ", ".join(repr(c) for c in choices)
+        raise ValueError(f"{name} must be one of {options}, got {value!r}")
+
+
+def check_integer(value, name: str, minimum: int) -> int:
+    """``value`` as an int of at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be an integer >= {minimum}, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
+    return int(value)
+
+
+def check_rng(rng):
+    """A source of draws from None, an int, a ``numpy.random.Generator`` or a ``RandomState``."""
+    if isinstance(rng, (np.random.Generator, np.random.RandomState)):
+        return rng
+    if rng is None or (isinstance(rng, numbers.Integral) and not isinstance(rng, bool) and rng >= 0):
+        return np.random.default_rng(rng)
+    raise ValueError(f"random_state must be None, an int >= 0 or a numpy random generator, got {rng!r}")

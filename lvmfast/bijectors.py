@@ -1,0 +1,66 @@
+"""Bijectors: smooth one-to-one maps with their derivative, for parameters that live on part of the line."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast._validation import as_float_array, check_positive
+
+__all__ = ["Softplus"]
+
+
+class Softplus:
+    r"""From the real line to the numbers above ``floor``: ``y = floor + log(1 + exp(u))``.
+
+    Parameters
+    ----------
+    floor : float >= 0, default=0
+        What ``y`` stays above; keeps a learned variance from vanishing.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Softplus
+    >>> round(float(Softplus().forward(0.0)), 6)
+    0.693147
+    """
+
+    def __init__(self, floor: float = 0.0):
+        self.floor = check_positive(floor, "floor", zero=True)
+
+    def __repr__(self) -> str:
+        return f"Softplus(floor={self.floor:g})"
+
+    def forward(self, u) -> np.ndarray:
+        """``y = floor + log(1 + exp(u))``, elementwise."""
+        return self.floor + self._apply("softplus", u, "u")
+
+    def derivative(self, u) -> np.ndarray:
+        """``dy/du = 1 / (1 + exp(-u))``, elementwise."""
+        return self._apply("softplus_derivative", u, "u")
+
+    def vjp(self, u, y_bar) -> np.ndarray:
+        """Cotangent of ``u``: ``y_bar * dy/du``."""
+        return np.asarray(y_bar) * self.derivative(u)
+
+    def inverse(self, y) -> np.ndarray:
+        """``u`` with ``forward(u) == y``.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` is not above ``floor``.
+        """
+        y = as_float_array(y, "y")
+        if not (y > self.floor).all():
+            raise ValueError(f"y must be > floor = {self.floor:g}, got {np.min(y):g}")
+        return self._apply("softplus_inverse", y - y.dtype.type(self.floor), "y")
+
+    def forward_log_det(self, u) -> np.ndarray:
+        """``log dy/du = -log(1 + exp(-u))``, elementwise."""
+        return -self._apply("softplus", -as_float_array(u, "u"), "u")
+
+    @staticmethod
+    def _apply(name: str, x, argument: str) -> np.ndarray:
+        x = as_float_array(x, argument)
+        return getattr(_backend.module_for(x), name)(np.ascontiguousarray(x)).reshape(x.shape)

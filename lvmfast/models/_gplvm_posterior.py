@@ -1,0 +1,227 @@
+"""The posterior of a fitted GPLVM: function values at latents, and latents of new rows.
+
+Everything in float64, whatever the fit's dtype: predictive variances are differences of nearly equal numbers.
+Each row of a batch is computed by itself, so that it does not depend on the rows beside it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast.linalg import cholesky, cholesky_solve, solve_triangular
+
+CHUNK = 256  # rows of a batch that are worked on together
+CANDIDATES = 5  # nearest reconstructions from which a search may start
+STARTS = 2  # searches per row
+TOLERANCE = 1e-8  # of the gradient per observed value, in nats per lengthscale
+MAX_EVALUATIONS = 300
+
+
+@dataclasses.dataclass
+class _Part:
+    rows: np.ndarray | None
+    columns: np.ndarray
+    L: np.ndarray  # factor of K + noise I over the rows
+    reduced_weights: np.ndarray  # K^-1 R
+    weights: np.ndarray  # K^-1 Y
+    basis: np.ndarray  # Y = R basis^T
+
+
+class Posterior:
+    """Posterior of the scaled, centred columns given latents ``X`` and kernel parameters.
+
+    ``f(x) | Y ~ N(k(x, X) K^-1 Y, k(x, x) - k(x, X) K^-1 k(X, x))`` with ``K = k(X, X) + noise I``, for each group
+    of columns with the rows that it observes.
+    """
+
+    def __init__(self, problem, kernel, X: np.ndarray, noise: float, jitter: float):
+        self.problem, self.kernel, self.noise = problem, kernel, noise
+        self.X = np.ascontiguousarray(X, dtype=np.float64)
+        self.variance, self.lengthscale = kernel.validated(self.X.shape[1])
+        self.parts = []
+        for group in problem.groups:
+            X_group = self.X if group.rows is None else self.X[group.rows]
+            K = kernel(X_group)
+            K[np.diag_indices_from(K)] += noise + jitter
+            L = cholesky(K, return_jitter=True)[0]
+            reduced_weights = cholesky_solve(L, group.reduced)
+            weights = reduced_weights @ group.basis.T
+            self.parts.append(_Part(group.rows, group.columns, L, reduced_weights, weights, group.basis))
+        self._projections: dict[bool, object] = {}
+        self._reconstruction: np.ndarray | None = None
+
+    def mean(self, X_new: np.ndarray) -> np.ndarray:
+        """Posterior mean (n, d), scaled; zero (the prior's) in columns that were never observed."""
+        mean = np.zeros((len(X_new), self.problem.d))
+        K = self.kernel(X_new, self.X)
+        for part in self.parts:
+            k = K if part.rows is None else np.ascontiguousarray(K[:, part.rows])
+            mean[:, part.columns] = _backend.cpu.row_product(k, part.weights)
+        return mean
+
+    def variances(self, X_new: np.ndarray) -> np.ndarray:
+        """Posterior variance (n, d) of the noise-free function, scaled; the same for columns of one group."""
+        K = self.kernel(self.X, X_new)
+        if len(self.parts) == 1 and len(self.parts[0].columns) == self.problem.d:
+            return np.broadcast_to(self._group_variance(self.parts[0], K)[:, None], (len(X_new), self.problem.d))
+        variance = np.full((len(X_new), self.problem.d), self.variance)
+        for part in self.parts:
+            variance[:, part.columns] = self._group_variance(part, K)[:, None]
+        return variance
+
+    def _group_variance(self, part: _Part, K: np.ndarray) -> np.ndarray:
+        half = solve_triangular(part.L, K if part.rows is None else K[part.rows])
+        return np.maximum(self.variance - np.einsum("ij,ij->j", half, half), 0.0)
+
+    def sample(self, X_new: np.ndarray, n_samples: int, rng, *, joint: bool) -> np.ndarray:
+        """Draws (n_samples, n, d) of the noise-free function, scaled."""
+        shape = (n_samples, len(X_new), self.problem.d)
+        draws = rng.standard_normal(shape)
+        if not joint:
+            return self.mean(X_new) + np.sqrt(self.variances(X_new)) * draws
+        K = self.kernel(self.X, X_new)
+        prior = self.kernel(X_new)
+        observed = np.zeros(self.problem.d, bool)
+        for part in self.parts:
+            half = solve_triangular(part.L, K if part.rows is None else K[part.rows])
+            draws[:, :, part.columns] = self._factor(prior - half.T @ half) @ draws[:, :, part.columns]
+            observed[part.columns] = True
+        if not observed.all():
+            draws[:, :, ~observed] = self._factor(prior) @ draws[:, :, ~observed]
+        return self.mean(X_new) + draws
+
+    def _factor(self, covariance: np.ndarray) -> np.ndarray:
+        # A posterior covariance may have rank 0; what it needs is small beside the prior variance.
+        covariance[np.diag_indices_from(covariance)] += 1e-10 * self.variance
+        return cholesky(covariance, return_jitter=True)[0]
+
+    def project(self, Y: np.ndarray, progress=None) -> tuple[np.ndarray, np.ndarray]:
+        """Latents (n, q) that maximise log p(y | x), and that log density (n,), for scaled rows with NaN allowed."""
+        latents = np.empty((len(Y), self.X.shape[1]))
+        log_density = np.empty(len(Y))
+        for rows, problem in self._chunks(Y):
+            start = self._starts(problem)
+            best = np.full(len(rows), np.inf)
+            with _backend.blas_threads():
+                for s in range(start.shape[1]):
+                    x, value, _ = problem.minimise(np.ascontiguousarray(start[:, s]), TOLERANCE, MAX_EVALUATIONS)
+                    better = value < best
+                    latents[rows[better]] = x[better]
+                    best = np.where(better, value, best)
+            log_density[rows] = -best
+            if progress is not None:
+                progress(len(rows))
+        return latents, log_density
+
+    def latent_variances(self, Y: np.ndarray, latents: np.ndarray) -> np.ndarray:
+        """Laplace variances (n, q): the diagonal of the inverse Hessian of -log p(y | x) at the latents.
+
+        The Hessian comes from central differences of the exact gradient. Where it is not positive definite (a latent
+        on a plateau) the variance is infinite: the data do not say where the row lies.
+        """
+        q = self.X.shape[1]
+        variances = np.empty_like(latents)
+        step = 1e-4 * self.lengthscale
+        for rows, problem in self._chunks(Y):
+            hessian = np.empty((len(rows), q, q))
+            for k in range(q):
+                shift = np.zeros(q)
+                shift[k] = step[k]
+                _, up = problem.evaluate(latents[rows] + shift)
+                _, down = problem.evaluate(latents[rows] - shift)
+                hessian[:, k] = (up - down) / (2 * step[k])
+            hessian = 0.5 * (hessian + np.swapaxes(hessian, 1, 2))
+            eigenvalues, vectors = np.linalg.eigh(hessian)
+            with np.errstate(divide="ignore"):
+                inverse = np.where(eigenvalues > 0, 1.0 / eigenvalues, np.inf)
+                weights = vectors**2
+                terms = np.where(weights > 0, weights * inverse[:, None, :], 0.0)
+            variances[rows] = terms.sum(axis=2)
+        return variances
+
+    def _chunks(self, Y: np.ndarray):
+        """(row numbers, problem) pairs: rows that are complete see reduced columns, the others all columns."""
+        complete = ~np.isnan(Y).any(axis=1)
+        for reduced in (True, False):
+            rows = np.flatnonzero(complete == reduced)
+            for begin in range(0, len(rows), CHUNK):
+                chunk = rows[begin : begin + CHUNK]
+                yield chunk, _RowProblem(self, Y[chunk], reduced)
+
+    def projection(self, reduced: bool):
+        """The compiled problem for rows in reduced or in all columns (made once)."""
+        if reduced not in self._projections:
+            compiled = _backend.cpu.GplvmProjection(
+                self.kernel.kind, self.X, self.variance, self.lengthscale, self.noise
+            )
+            for part in self.parts:
+                precision = cholesky_solve(part.L, np.eye(len(part.L)))
+                weights = part.reduced_weights if reduced else part.weights
+                compiled.add_group(part.rows, precision, np.ascontiguousarray(weights))
+            self._projections[reduced] = compiled
+        return self._projections[reduced]
+
+    def reconstruction(self) -> np.ndarray:
+        """Posterior mean at the training latents (N, d), made once."""
+        if self._reconstruction is None:
+            self._reconstruction = self.mean(self.X)
+        return self._reconstruction
+
+    def _starts(self, problem: _RowProblem) -> np.ndarray:
+        """Latents (n, STARTS, q): of the nearest reconstructions those with the highest density."""
+        distance = problem.reconstruction_distances()
+        count = min(CANDIDATES, len(self.X))
+        nearest = np.argsort(distance, axis=1, kind="stable")[:, :count]
+        density = np.stack([problem.evaluate(self.X[nearest[:, c]])[0] for c in range(count)], axis=1)
+        order = np.argsort(density, axis=1, kind="stable")[:, : min(STARTS, count)]
+        return self.X[np.take_along_axis(nearest, order, axis=1)]
+
+
+class _RowProblem:
+    """New rows in the form that the compiled projection takes."""
+
+    def __init__(self, posterior: Posterior, Y: np.ndarray, reduced: bool):
+        self.posterior = posterior
+        self.compiled = posterior.projection(reduced)
+        missing = np.isnan(Y)
+        filled = np.where(missing, 0.0, Y)
+        self.filled, self.mask_all = filled, None if reduced else (~missing).astype(np.float64)
+        targets, masks, observed, residual = [], [], [], []
+        for part in posterior.parts:
+            y = np.ascontiguousarray(filled[:, part.columns])
+            if reduced:
+                z = _backend.cpu.row_product(y, np.ascontiguousarray(part.basis))
+                targets.append(z)
+                observed.append(np.full(len(Y), float(len(part.columns))))
+                residual.append(np.maximum((y * y).sum(axis=1) - (z * z).sum(axis=1), 0.0))
+            else:
+                mask = self.mask_all[:, part.columns]
+                targets.append(y)
+                masks.append(mask)
+                observed.append(mask.sum(axis=1))
+                residual.append(np.zeros(len(Y)))
+        self.arguments = (
+            np.ascontiguousarray(np.concatenate(targets, axis=1)),
+            np.ascontiguousarray(np.concatenate(masks, axis=1)) if masks else None,
+            np.ascontiguousarray(np.stack(observed, axis=1)),
+            np.ascontiguousarray(np.stack(residual, axis=1)),
+        )
+
+    def evaluate(self, x: np.ndarray):
+        return self.compiled.evaluate(np.ascontiguousarray(x), *self.arguments)
+
+    def minimise(self, start: np.ndarray, tolerance: float, max_evaluations: int):
+        return self.compiled.minimise(start, *self.arguments, tolerance, max_evaluations)
+
+    def reconstruction_distances(self) -> np.ndarray:
+        """Squared distances (n, N) of the rows to the reconstructions of the training rows, less |y|^2."""
+        reconstruction = np.ascontiguousarray(self.posterior.reconstruction().T)
+        cross = _backend.cpu.row_product(self.filled, reconstruction)
+        if self.mask_all is None:
+            squares = np.einsum("ij,ij->j", reconstruction, reconstruction)
+        else:
+            squares = _backend.cpu.row_product(self.mask_all, reconstruction**2)
+        return squares - 2.0 * cross

@@ -1,0 +1,204 @@
+"""What a GPLVM fit works on: the observations brought to one scale and reduced, and the objective.
+
+Inside, Y is centred and divided by its root mean square, so that a fit does not depend on the units of Y.
+The log density is reported in the units of Y: ``log p(Y) = log p(Y / s) - count * log s``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast.bijectors import Softplus
+from lvmfast.exceptions import NonFiniteError
+from lvmfast.linalg import JITTER_RANGE, raise_factorisation_error
+
+# What positive parameters stay above, in units of the mean square of Y (variances) or of 1 (lengthscales).
+VARIANCE_FLOOR, NOISE_FLOOR, LENGTHSCALE_FLOOR = 1e-8, 1e-6, 1e-6
+
+
+@dataclasses.dataclass
+class Group:
+    """Columns of Y that observe the same rows.
+
+    ``rows`` is None for all rows. ``reduced @ basis.T`` equals Y in these rows and columns, with orthonormal columns
+    in ``basis``, so that the likelihood sees the same through ``reduced``.
+    """
+
+    rows: np.ndarray | None
+    columns: np.ndarray
+    reduced: np.ndarray
+    basis: np.ndarray
+
+
+def group_columns(Y: np.ndarray) -> list[tuple[np.ndarray | None, np.ndarray]]:
+    """Pairs (observed rows or None for all, columns) that cover the columns with anything observed."""
+    missing = np.isnan(Y)
+    if not missing.any():
+        return [(None, np.arange(Y.shape[1]))]
+    packed = np.packbits(missing, axis=0).T
+    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    groups = []
+    for k in np.argsort(first):
+        columns = np.flatnonzero(inverse == k)
+        rows = np.flatnonzero(~missing[:, columns[0]])
+        if rows.size:
+            groups.append((None if rows.size == len(Y) else rows, columns))
+    return groups
+
+
+def reduce_columns(Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``(R, V)`` with ``R @ V.T == Y``, ``V.T @ V == I`` and as few columns as Y has rank."""
+    U, s, Vt = np.linalg.svd(Y, full_matrices=False)
+    rank = int((s > s[0] * max(Y.shape) * np.finfo(np.float64).eps).sum()) if s.size and s[0] > 0 else 0
+    return U[:, :rank] * s[:rank], Vt[:rank].T
+
+
+class Problem:
+    """Observations Y (n, d), NaN where missing, ready for fitting ``q`` latents per row.
+
+    Attributes
+    ----------
+    mean : array of shape (d,)
+        Subtracted from Y.
+    scale : float
+        Y was divided by it after centring.
+    groups : list of Group
+    """
+
+    def __init__(self, Y: np.ndarray, *, center: bool):
+        self.dtype = Y.dtype
+        self.n, self.d = Y.shape
+        Y = Y.astype(np.float64)
+        observed = ~np.isnan(Y)
+        self.count = int(observed.sum())
+        counts = np.maximum(observed.sum(axis=0), 1)
+        self.mean = np.where(observed, Y, 0).sum(axis=0) / counts if center else np.zeros(self.d)
+        Y -= self.mean
+        self.scale = float(np.sqrt(np.nanmean(Y * Y)))
+        if not self.scale > 0 or not np.isfinite(self.scale):
+            raise ValueError(
+                "Y must vary: after subtracting the column means all its entries are zero, so that there is "
+                "nothing to explain; got a constant Y"
+                if self.scale == 0
+                else f"Y must have a finite mean square, got {self.scale}; rescale it"
+            )
+        Y /= self.scale
+        self.groups = [
+            Group(rows, columns, *reduce_columns(Y[:, columns] if rows is None else Y[np.ix_(rows, columns)]))
+            for rows, columns in group_columns(Y)
+        ]
+        self._scaled = Y
+
+    def initial_latents(self, init, q: int, rng) -> np.ndarray:
+        """Latents to start from: principal components of unit variance, standard normal draws, or given."""
+        if isinstance(init, np.ndarray):
+            return np.array(init, dtype=np.float64)
+        if init == "random":
+            return rng.standard_normal((self.n, q))
+        Y = np.where(np.isnan(self._scaled), 0.0, self._scaled)
+        Y = Y - Y.mean(axis=0)
+        U, s, _ = np.linalg.svd(Y, full_matrices=False)
+        latents = U[:, :q] * np.sqrt(self.n)
+        signs = np.sign(latents[np.abs(latents).argmax(axis=0), np.arange(q)])
+        latents = latents * np.where(signs == 0, 1.0, signs)
+        flat = s[:q] <= s[0] * 1e-12  # directions that the data do not have: small draws instead
+        latents[:, flat] = 0.01 * rng.standard_normal((self.n, int(flat.sum())))
+        return latents
+
+    def objective(self, kernel, q: int, jitter, dtype=None) -> Objective:
+        """The loss as a function of one flat vector."""
+        return Objective(self, kernel, q, jitter, self.dtype if dtype is None else np.dtype(dtype))
+
+
+class Objective:
+    """``loss(theta) = -log p(Y | X) / d`` in nats per column of the scaled Y, with its gradient.
+
+    ``theta`` holds the latents row by row, then the unconstrained variance, lengthscale(s) and noise variance.
+
+    Attributes
+    ----------
+    jitter : float
+        What has been added to the diagonal so far, in scaled units; never falls during a fit.
+    """
+
+    def __init__(self, problem: Problem, kernel, q: int, jitter, dtype: np.dtype):
+        self.problem, self.q, self.dtype = problem, q, dtype
+        self.kind = kernel.kind
+        self.ard = np.ndim(kernel.lengthscale) == 1
+        module = _backend.module_for()
+        kernel_objective = module.GplvmObjective64 if dtype == np.float64 else module.GplvmObjective32
+        self._compiled = kernel_objective(problem.n, q)
+        for group in problem.groups:
+            self._compiled.add_group(group.rows, np.asfortranarray(group.reduced, dtype=dtype), float(len(group.columns)))
+        self.variance_bijector = Softplus(VARIANCE_FLOOR)
+        self.lengthscale_bijector = Softplus(LENGTHSCALE_FLOOR)
+        self.noise_bijector = Softplus(NOISE_FLOOR)
+        if isinstance(jitter, str):
+            self.jitter, self._jitter_range = 0.0, JITTER_RANGE[dtype]
+        else:
+            self.jitter, self._jitter_range = float(jitter) / problem.scale**2, (0.0, 0.0)
+
+    @property
+    def n_latents(self) -> int:
+        return self.problem.n * self.q
+
+    def pack(self, X, variance: float, lengthscale, noise: float) -> np.ndarray:
+        """Parameters (in scaled units) to ``theta``; what lies below a floor starts just above it."""
+        positive = (
+            (self.variance_bijector, np.atleast_1d(variance)),
+            (self.lengthscale_bijector, np.atleast_1d(lengthscale)),
+            (self.noise_bijector, np.atleast_1d(noise)),
+        )
+        return np.concatenate(
+            [np.ravel(X)] + [b.inverse(np.maximum(np.asarray(v, float), 2 * b.floor)) for b, v in positive]
+        )
+
+    def unpack(self, theta: np.ndarray):
+        """``theta`` to ``(X, variance, lengthscale of shape (q,), noise)`` in scaled units."""
+        X = theta[: self.n_latents].reshape(self.problem.n, self.q)
+        u = theta[self.n_latents :]
+        lengthscale = np.broadcast_to(self.lengthscale_bijector.forward(u[1:-1]), (self.q,))
+        return X, float(self.variance_bijector.forward(u[:1])[0]), lengthscale, float(self.noise_bijector.forward(u[-1:])[0])
+
+    def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        X, variance, lengthscale, noise = self.unpack(theta)
+        code, pivot, self.jitter, value, dX, d_variance, d_lengthscale, d_noise = self._compiled.evaluate(
+            self.kind,
+            np.ascontiguousarray(X, dtype=self.dtype),
+            variance,
+            np.ascontiguousarray(lengthscale, dtype=self.dtype),
+            noise,
+            self.jitter,
+            *self._jitter_range,
+        )
+        if code:
+            self._raise(X, variance, lengthscale, noise, code, pivot)
+        u = theta[self.n_latents :]
+        d_lengthscale = d_lengthscale if self.ard else d_lengthscale.sum(keepdims=True)
+        tail = np.concatenate(
+            [
+                self.variance_bijector.vjp(u[:1], d_variance),
+                self.lengthscale_bijector.vjp(u[1:-1], d_lengthscale),
+                self.noise_bijector.vjp(u[-1:], d_noise),
+            ]
+        )
+        gradient = np.concatenate([dX.ravel(), tail])
+        gradient /= -self.problem.d
+        return -value / self.problem.d, gradient
+
+    def loss_offset(self) -> float:
+        """Added to the loss, gives minus the log density per column in the units of Y."""
+        return self.problem.count * float(np.log(self.problem.scale)) / self.problem.d
+
+    def _raise(self, X, variance, lengthscale, noise, code, pivot):
+        if not np.isfinite(X).all():
+            raise NonFiniteError("the latents are no longer finite; lower learning_rate, or start from another init")
+        from lvmfast.kernels import RBF
+
+        K = RBF(variance, np.array(lengthscale))(np.ascontiguousarray(X))
+        K[np.diag_indices_from(K)] += noise + self.jitter
+        raise_factorisation_error(K, code, pivot, self.jitter, "the covariance k(X, X) + noise_variance * I")

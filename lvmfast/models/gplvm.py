@@ -1,0 +1,613 @@
+"""The Gaussian process latent variable model as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import time
+import warnings
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from tqdm.auto import tqdm
+
+from lvmfast import _backend
+from lvmfast._validation import as_matrix, check_choice, check_integer, check_positive, check_rng
+from lvmfast.exceptions import FitInterruptedWarning
+from lvmfast.kernels import RBF
+from lvmfast.models._gplvm_posterior import Posterior
+from lvmfast.models._gplvm_problem import Problem
+from lvmfast.models._saving import jsonable, read_model, write_model
+from lvmfast.optim import LBFGS, Adam, cosine_decay
+
+__all__ = ["GPLVM", "FitStatus"]
+
+# The first part of optimizer="auto": see GPLVM.
+EXPLORE_ITERATIONS, EXPLORE_RATE = 40, 0.3
+
+
+class FitStatus:
+    """What a callback is told after every iteration.
+
+    Attributes
+    ----------
+    iteration : int
+        Iterations so far, from 1.
+    loss : float
+        Minus the log marginal likelihood per column of Y, in nats.
+    n_evaluations : int
+        Evaluations of the loss and its gradient so far.
+    elapsed : float
+        Seconds since this call of ``fit`` or ``resume`` began.
+    """
+
+    def __init__(self, iteration, loss, n_evaluations, elapsed, model):
+        self.iteration, self.loss = iteration, loss
+        self.n_evaluations, self.elapsed = n_evaluations, elapsed
+        self._model = model
+
+    def __repr__(self) -> str:
+        return f"FitStatus(iteration={self.iteration}, loss={self.loss:.6g}, elapsed={self.elapsed:.1f})"
+
+    @property
+    def embedding(self) -> np.ndarray:
+        """The latents now, shape (n, n_components); a copy."""
+        return self.model().embedding_.copy()
+
+    def model(self) -> GPLVM:
+        """A fitted model with the parameters of this iteration, which can predict, be saved and be resumed."""
+        return self._model()
+
+    def save(self, path) -> None:
+        """Write a checkpoint: ``GPLVM.load(path).resume()`` goes on from here."""
+        self.model().save(path)
+
+
+class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    r"""Gaussian process latent variable model: every column of Y is a Gaussian process over unknown inputs,
+
+    ``log p(Y | X) = sum_d log N(y_d | mean_d, k(X, X) + noise_variance * I)``,
+
+    maximised over the latents X, the kernel's parameters and the noise variance (type-II maximum likelihood; no prior on X,
+    so that X and the lengthscale share one free scale).
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Latent dimensions, q.
+    kernel : lvmfast.kernels.RBF, optional
+        Where its parameters start, variances in the squared units of Y. An array of lengthscales learns one per latent
+        dimension. Default: variance equal to the mean square of the centred Y, one lengthscale of 1.3.
+    noise_variance : float > 0, optional
+        Where the noise variance starts. Default: 1.3 times the mean square of the centred Y: a fit that first takes
+        everything for noise moves its latents freely.
+    init : {"pca", "random"} or array of shape (n, n_components), default="pca"
+        Latents to start from: principal components of unit variance (missing entries count as the mean), standard
+        normal draws, or the array.
+    optimizer : {"auto", "lbfgs", "adam"}, default="auto"
+        "auto" moves the latents with Adam in float32 for 40 iterations (cosine schedule), then converges with
+        L-BFGS; measured, it gets farther in less time than either alone.
+    learning_rate : float, default=None
+        Of Adam, in standard deviations of the initial latents. None: 0.3 for "auto", 0.1 for "adam".
+    max_iter : int, default=200
+        Iterations in all.
+    tol : float, default=1e-5
+        Stop when an iteration of L-BFGS, or ten of Adam, lower the loss by at most ``tol * max(1, |loss|)``.
+    center : bool, default=True
+        Subtract the column means (learned as ``mean_``). Without, the columns have mean zero in the model.
+    missing : {"raise", "marginalize"}, default="raise"
+        What NaN in the Y given to ``fit`` does. "marginalize" integrates missing entries out exactly; each
+        distinct pattern of missing rows costs a factorisation per evaluation. New rows given to ``transform`` and
+        ``score`` may have NaN either way.
+    jitter : "auto" or float, default="auto"
+        Added to the diagonal of the covariance: "auto" adds something only where a factorisation fails (see
+        :func:`lvmfast.linalg.cholesky`), a number is always added.
+    verbose : int, default=0
+        1 shows progress bars.
+    callback : callable, optional
+        ``callback(status)`` after every iteration with a :class:`FitStatus`; returning True stops the fit.
+    random_state : int, numpy.random.Generator or None
+        For ``init="random"`` and for ``sample``.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        Where the arithmetic is done.
+
+    Attributes
+    ----------
+    embedding_ : array of shape (n, n_components)
+        The latents; dtype of Y.
+    kernel_ : kernel
+        With its fitted parameters, in the units of Y.
+    noise_variance_ : float
+    mean_ : array of shape (d,)
+    log_marginal_likelihood_ : float
+        log p(Y | X) in nats, constants included, over the observed entries.
+    loss_curve_ : array of shape (n_iter_,)
+        Minus the log marginal likelihood per column, at each iteration.
+    n_iter_ : int
+    n_evaluations_ : int
+        Evaluations of the loss and its gradient.
+    converged_ : bool
+    message_ : str
+        Why the fit ended.
+    jitter_ : float
+        What was added to the diagonal, in the units of ``noise_variance_``.
+    Y_train_ : array of shape (n, d)
+        The observations; predictions need them. Not a copy where Y had the right type.
+    n_features_in_ : int
+    feature_names_in_ : array
+        Where Y had column names.
+
+    Notes
+    -----
+    One evaluation costs about ``n**3 + 3 n**2 r`` flops and ``n**2 + n r`` numbers of memory with ``r <= min(n, d)`` the
+    rank of Y: zero and dependent columns cost nothing.
+
+    References
+    ----------
+    Lawrence (2004), "Gaussian process latent variable models for visualisation of high dimensional data".
+    Lawrence (2005), "Probabilistic non-linear principal component analysis with Gaussian process latent
+    variable models", JMLR 6, eq. 3-5.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> Y, digit = lvm.datasets.load_mnist_sample(return_X_y=True)
+    >>> model = lvm.GPLVM(2, max_iter=20).fit(Y[:100])
+    >>> model.embedding_.shape
+    (100, 2)
+    """
+
+    def __init__(
+        self,
+        n_components=2,
+        *,
+        kernel=None,
+        noise_variance=None,
+        init="pca",
+        optimizer="auto",
+        learning_rate=None,
+        max_iter=200,
+        tol=1e-5,
+        center=True,
+        missing="raise",
+        jitter="auto",
+        verbose=0,
+        callback=None,
+        random_state=None,
+        device="auto",
+    ):
+        self.n_components = n_components
+        self.kernel = kernel
+        self.noise_variance = noise_variance
+        self.init = init
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.max_iter = max_iter
+        self.tol = tol
+        self.center = center
+        self.missing = missing
+        self.jitter = jitter
+        self.verbose = verbose
+        self.callback = callback
+        self.random_state = random_state
+        self.device = device
+
+    def fit(self, Y, y=None) -> GPLVM:
+        """Fit the latents and all parameters to ``Y``.
+
+        Ctrl-C ends the fit with what has been reached, a :class:`FitInterruptedWarning` and a model that can
+        predict, be saved and be resumed.
+
+        Parameters
+        ----------
+        Y : array of shape (n, d)
+            At least 2 rows. float32 is fitted in float32.
+        y : ignored
+
+        Returns
+        -------
+        self : GPLVM
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad arguments or data; the model is then as it was.
+        NotPositiveDefiniteError, NonFiniteError
+            If the covariance cannot be factorised or the loss is not finite.
+        """
+        data = self._check_training_data(Y)
+        self._check_parameters(*data.shape)
+        problem = Problem(data, center=self.center)
+        X = problem.initial_latents(self._checked_init(len(data)), self.n_components, check_rng(self.random_state))
+        kernel = self.kernel if self.kernel is not None else RBF(problem.scale**2, 1.3)
+        noise = 1.3 * problem.scale**2 if self.noise_variance is None else self.noise_variance
+        objective = problem.objective(kernel, self.n_components, self.jitter)
+        square = problem.scale**2
+        theta = objective.pack(X, kernel.variance / square, kernel.lengthscale, noise / square)
+        start = {"stage": 0, "losses": np.empty(0), "evaluations": 0, "theta": theta, "jitter": objective.jitter}
+        self._run(problem, kernel, data, start)
+        validate_data(self, Y, skip_check_array=True, reset=True)
+        return self
+
+    def fit_transform(self, Y, y=None) -> np.ndarray:
+        """Fit, and return ``embedding_`` of shape (n, n_components)."""
+        return self.fit(Y).embedding_
+
+    def resume(self, max_iter=None) -> GPLVM:
+        """Go on with a fit that was interrupted, stopped, checkpointed or ended by ``max_iter``.
+
+        The result is the same, bit for bit, as of a fit that had not stopped (with the same versions of lvmfast, SciPy
+        and BLAS, and as many threads).
+
+        Parameters
+        ----------
+        max_iter : int, optional
+            New limit, which replaces the parameter ``max_iter``.
+
+        Returns
+        -------
+        self : GPLVM
+        """
+        check_is_fitted(self)
+        if max_iter is not None:
+            self.set_params(max_iter=check_integer(max_iter, "max_iter", 1))
+        self._check_parameters(*self.Y_train_.shape)
+        problem = Problem(self.Y_train_, center=self.center)
+        self._run(problem, self.kernel_, self.Y_train_, self._state)
+        return self
+
+    def transform(self, Y, *, return_std=False):
+        """Latents of new rows: for each row the x that maximises ``log p(y | x, X, Y_train)``.
+
+        Everything else stays fixed, and each row is by itself: its latent does not depend, not by a bit, on the
+        other rows. The search starts from the training latents whose reconstructions are nearest.
+
+        Parameters
+        ----------
+        Y : array of shape (m, d)
+            NaN marks missing entries; they are left out.
+        return_std : bool, default=False
+
+        Returns
+        -------
+        X : array of shape (m, n_components)
+        std : array of shape (m, n_components)
+            Only with ``return_std``: standard deviations of the Laplace approximation, infinite where the row's
+            density has no maximum.
+        """
+        Y, scaled = self._check_new_rows(Y)
+        latents, _ = self._project(scaled)
+        dtype = self.embedding_.dtype
+        if not return_std:
+            return latents.astype(dtype, copy=False)
+        std = np.sqrt(self._posterior().latent_variances(scaled, latents))
+        return latents.astype(dtype, copy=False), std.astype(dtype, copy=False)
+
+    def inverse_transform(self, X, *, return_std=False, include_noise=False):
+        """Posterior mean of the observations at latents ``X``: ``mean_ + k(X, embedding_) K^-1 (Y - mean_)``.
+
+        Parameters
+        ----------
+        X : array of shape (m, n_components)
+        return_std : bool, default=False
+        include_noise : bool, default=False
+            Whether the standard deviation is that of a new observation or of the noise-free function.
+
+        Returns
+        -------
+        Y : array of shape (m, d)
+        std : array of shape (m, d)
+            Only with ``return_std``; read-only where all columns share it.
+        """
+        X, posterior = self._check_latents(X)
+        scale, dtype = self._scale, self.embedding_.dtype
+        mean = (self.mean_ + scale * posterior.mean(X)).astype(dtype, copy=False)
+        if not return_std:
+            return mean
+        variance = posterior.variances(X) + (posterior.noise if include_noise else 0.0)
+        return mean, (scale * np.sqrt(variance)).astype(dtype, copy=False)
+
+    def sample(self, X, n_samples=1, *, joint=True, include_noise=False, random_state=None) -> np.ndarray:
+        """Draws from the posterior of the observations at latents ``X``.
+
+        Parameters
+        ----------
+        X : array of shape (m, n_components)
+        n_samples : int, default=1
+        joint : bool, default=True
+            Draw the rows together, as values of one function; otherwise each row by itself.
+        include_noise : bool, default=False
+        random_state : int, numpy.random.Generator or None
+            None: the estimator's own ``random_state``.
+
+        Returns
+        -------
+        samples : array of shape (n_samples, m, d)
+        """
+        X, posterior = self._check_latents(X)
+        n_samples = check_integer(n_samples, "n_samples", 1)
+        rng = check_rng(self.random_state if random_state is None else random_state)
+        draws = posterior.sample(X, n_samples, rng, joint=joint)
+        if include_noise:
+            draws += np.sqrt(posterior.noise) * rng.standard_normal(draws.shape)
+        return (self.mean_ + self._scale * draws).astype(self.embedding_.dtype, copy=False)
+
+    def score(self, Y, y=None) -> float:
+        """Mean over the rows of ``max_x log p(y | x, X, Y_train)``, in nats per row; larger is better."""
+        _, scaled = self._check_new_rows(Y)
+        _, log_density = self._project(scaled)
+        observed = (~np.isnan(scaled)).sum(axis=1)
+        return float(np.mean(log_density - observed * np.log(self._scale)))
+
+    def save(self, path) -> None:
+        """Write the fitted model, with all that :meth:`resume` needs, to one ``.npz`` file (no pickle)."""
+        check_is_fitted(self)
+        params = self.get_params(deep=False)
+        arrays = {f"state.{name}": value for name, value in self._state.items()}
+        arrays.update({"Y_train": self.Y_train_, "embedding": self.embedding_})
+        kernels = {"kernel_": self.kernel_}
+        if self.kernel is not None:
+            kernels["kernel"] = self.kernel
+        for name, kernel in kernels.items():
+            arrays.update({f"{name}.{key}": np.asarray(value) for key, value in kernel.get_params().items()})
+        if isinstance(self.init, np.ndarray):
+            arrays["init"] = self.init
+            params["init"] = None
+        del params["kernel"]
+        params["callback"] = None
+        header = {"params": {name: jsonable(name, value) for name, value in params.items()}}
+        header["fitted"] = {
+            name: getattr(self, name)
+            for name in ("noise_variance_", "log_marginal_likelihood_", "n_iter_", "n_evaluations_", "converged_")
+            + ("message_", "jitter_", "n_features_in_")
+        }
+        if hasattr(self, "feature_names_in_"):
+            header["feature_names"] = [str(name) for name in self.feature_names_in_]
+        arrays.update({"mean": self.mean_, "scale": np.array(self._scale), "loss_curve": self.loss_curve_})
+        write_model(path, "GPLVM", header, arrays)
+
+    @classmethod
+    def load(cls, path) -> GPLVM:
+        """A model that :meth:`save` wrote. A callback is not part of the file."""
+        header, arrays = read_model(path, "GPLVM")
+        model = cls(**header["params"])
+
+        def kernel(name):
+            values = {key: arrays[f"{name}.{key}"] for key in RBF.parameter_names if f"{name}.{key}" in arrays}
+            return RBF(**{k: v if v.ndim else float(v) for k, v in values.items()}) if values else None
+
+        model.kernel = kernel("kernel")
+        if "init" in arrays:
+            model.init = arrays["init"]
+        for name, value in header["fitted"].items():
+            setattr(model, name, value)
+        if "feature_names" in header:
+            model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+        model.kernel_ = kernel("kernel_")
+        model.embedding_, model.Y_train_ = arrays["embedding"], arrays["Y_train"]
+        model.mean_, model._scale = arrays["mean"], float(arrays["scale"])
+        model.loss_curve_ = arrays["loss_curve"]
+        prefix = "state."
+        model._state = {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
+        return model
+
+    # How a fit runs.
+
+    def _stages(self, dtype):
+        """(optimizer, dtype of the arithmetic, iteration at which it ends) of each part of a fit."""
+        rate = self.learning_rate
+        if self.optimizer == "adam":
+            return [(Adam(0.1 if rate is None else rate), dtype, self.max_iter)]
+        if self.optimizer == "lbfgs":
+            return [(LBFGS(), dtype, self.max_iter)]
+        explore = Adam(EXPLORE_RATE if rate is None else rate, beta_2=0.99, schedule=cosine_decay)
+        return [
+            (explore, np.dtype(np.float32), min(EXPLORE_ITERATIONS, self.max_iter)),
+            (LBFGS(), dtype, self.max_iter),
+        ]
+
+    def _run(self, problem, kernel, data, state) -> None:
+        """From ``state`` (see ``fit``) to the end of the last stage; sets the fitted attributes."""
+        begun = time.perf_counter()
+        stages = self._stages(problem.dtype)
+        first = min(int(state["stage"]), len(stages) - 1)
+        theta, jitter = np.array(state["theta"]), float(state["jitter"])
+        losses, evaluations = np.asarray(state["losses"]), int(state["evaluations"])
+        memory = {k[len("optimizer.") :]: v for k, v in state.items() if k.startswith("optimizer.")} or None
+        offset = None
+        bar = tqdm(total=self.max_iter, disable=not self.verbose, desc="GPLVM", unit="it")
+        with bar, _backend.blas_threads():
+            for stage in range(first, len(stages)):
+                optimizer, dtype, end = stages[stage]
+                objective = problem.objective(kernel, self.n_components, self.jitter, dtype)
+                if dtype == problem.dtype and not isinstance(self.jitter, str):
+                    jitter = objective.jitter
+                objective.jitter = max(objective.jitter, jitter if stage == first else 0.0)
+                offset = objective.loss_offset()
+
+                def snapshot(values, n_evaluations, saved, theta, objective=objective, stage=stage, before=losses):
+                    return {
+                        "stage": stage,
+                        "losses": before,
+                        "evaluations": evaluations,
+                        "theta": theta,
+                        "jitter": objective.jitter,
+                        **{f"optimizer.{name}": value for name, value in saved.items()},
+                    }, np.concatenate([before, np.asarray(values) + offset]), evaluations + n_evaluations
+
+                def report(progress, objective=objective, snapshot=snapshot, before=losses):
+                    iteration = len(before) + len(progress.values)
+                    loss = progress.values[-1] + offset
+                    bar.n = iteration
+                    bar.set_postfix(loss=f"{loss:.2f}")
+                    if self.callback is None:
+                        return False
+
+                    def model():
+                        snap = snapshot(progress.values, progress.n_evaluations, progress.state(), progress.theta)
+                        fitted = type(self)(**{**self.get_params(deep=False), "callback": None})
+                        fitted._finish(problem, kernel, data, objective, *snap, False, "a checkpoint")
+                        fitted.n_features_in_ = data.shape[1]
+                        return fitted
+
+                    elapsed = time.perf_counter() - begun
+                    done = evaluations + progress.n_evaluations
+                    return self.callback(FitStatus(iteration, loss, done, elapsed, model)) is True
+
+                result = optimizer.minimize(
+                    objective,
+                    theta,
+                    max_iter=max(end - len(losses), 0),
+                    tol=self.tol if stage == len(stages) - 1 else 0.0,
+                    on_iteration=report,
+                    state=memory if stage == first else None,
+                )
+                theta = result.theta
+                snap = snapshot(result.values, result.n_evaluations, result.state, theta)
+                ended_early = result.interrupted or result.stopped or stage == len(stages) - 1
+                if ended_early or self.max_iter <= len(snap[1]):
+                    break
+                losses, evaluations = snap[1], snap[2]
+        final = problem.objective(kernel, self.n_components, self.jitter)
+        final.jitter = objective.jitter if objective.dtype == final.dtype else final.jitter
+        self._finish(problem, kernel, data, final, *snap, result.converged, result.message)
+        if result.interrupted:
+            warnings.warn(
+                f"the fit was interrupted after {self.n_iter_} iterations; the model holds what was reached, and "
+                "resume() goes on",
+                FitInterruptedWarning,
+                stacklevel=3,
+            )
+        elif not (result.converged or result.stopped):
+            warnings.warn(
+                f"the fit ended before convergence ({result.message}); raise max_iter={self.max_iter} and call "
+                "resume(), or raise tol",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _finish(self, problem, kernel, data, objective, state, losses, evaluations, converged, message) -> None:
+        """Set the fitted attributes from an optimizer's state."""
+        loss, _ = objective(state["theta"])
+        X, variance, lengthscale, noise = objective.unpack(state["theta"])
+        square = problem.scale**2
+        self.embedding_ = X.astype(problem.dtype)
+        length = np.array(lengthscale) if objective.ard else float(lengthscale[0])
+        self.kernel_ = type(kernel)(variance * square, length)
+        self.noise_variance_ = noise * square
+        self.jitter_ = objective.jitter * square
+        self.mean_, self._scale = problem.mean, problem.scale
+        self.log_marginal_likelihood_ = -float(loss + objective.loss_offset()) * problem.d
+        self.loss_curve_ = losses
+        self.n_iter_, self.n_evaluations_ = len(losses), int(evaluations)
+        self.converged_, self.message_ = bool(converged), message
+        self.Y_train_ = data
+        self._state = state
+        self._posterior_cache = None
+
+    def _posterior(self) -> Posterior:
+        if getattr(self, "_posterior_cache", None) is None:
+            problem = Problem(self.Y_train_, center=self.center)
+            square = problem.scale**2
+            kernel = type(self.kernel_)(self.kernel_.variance / square, self.kernel_.lengthscale)
+            noise, jitter = self.noise_variance_ / square, self.jitter_ / square
+            with _backend.blas_threads():
+                self._posterior_cache = Posterior(problem, kernel, self.embedding_, noise, jitter)
+        return self._posterior_cache
+
+    def _project(self, scaled):
+        with tqdm(total=len(scaled), disable=not self.verbose, desc="transform", unit="row") as bar:
+            return self._posterior().project(scaled, bar.update)
+
+    # What may be passed.
+
+    def _check_training_data(self, Y) -> np.ndarray:
+        check_choice(self.missing, "missing", ("raise", "marginalize"))
+        _backend.module_for(Y)
+        marginalize = self.missing == "marginalize"
+        data = check_array(
+            Y,
+            dtype=(np.float64, np.float32),
+            ensure_all_finite="allow-nan",
+            ensure_min_samples=2,
+            input_name="Y",
+            estimator=self,
+        )
+        if not marginalize and np.isnan(data).any():
+            row, column = (int(i) for i in np.argwhere(np.isnan(data))[0])
+            raise ValueError(
+                f"Input Y contains NaN, first at row {row}, column {column}. GPLVM fits missing entries only with "
+                "missing='marginalize', which integrates them out exactly; or fit the complete rows and transform "
+                "the others"
+            )
+        if marginalize and np.isnan(data).all():
+            raise ValueError("Y must have at least one entry that is not NaN, got none")
+        return data
+
+    def _check_parameters(self, n: int, d: int) -> None:
+        q = check_integer(self.n_components, "n_components", 1)
+        if isinstance(self.init, str) and self.init == "pca" and q > min(n, d):
+            raise ValueError(
+                f"n_components must be <= min(n_samples, n_features) = {min(n, d)} with init='pca', got {q}; use "
+                "init='random' or an array"
+            )
+        if self.kernel is not None:
+            if not isinstance(self.kernel, RBF):
+                raise TypeError(f"kernel must be an lvmfast kernel such as lvmfast.kernels.RBF(), got {self.kernel!r}")
+            self.kernel.validated(q)
+        if self.noise_variance is not None:
+            check_positive(self.noise_variance, "noise_variance")
+        if self.learning_rate is not None:
+            check_positive(self.learning_rate, "learning_rate")
+        check_choice(self.optimizer, "optimizer", ("auto", "lbfgs", "adam"))
+        check_integer(self.max_iter, "max_iter", 1)
+        check_positive(self.tol, "tol", zero=True)
+        if self.jitter != "auto":
+            if isinstance(self.jitter, str):
+                raise ValueError(f"jitter must be 'auto' or a number >= 0, got {self.jitter!r}")
+            check_positive(self.jitter, "jitter", zero=True)
+        if self.callback is not None and not callable(self.callback):
+            raise TypeError(f"callback must be callable, got {self.callback!r}")
+        _backend.check_device(self.device)
+
+    def _checked_init(self, n: int):
+        if isinstance(self.init, str):
+            check_choice(self.init, "init", ("pca", "random"))
+            return self.init
+        init = as_matrix(self.init, "init")
+        if init.shape != (n, self.n_components):
+            raise ValueError(f"init must have shape ({n}, {self.n_components}), got {init.shape}")
+        return init
+
+    def _check_new_rows(self, Y) -> tuple[np.ndarray, np.ndarray]:
+        """New rows as given and scaled like the training data, in float64."""
+        check_is_fitted(self)
+        _backend.module_for(Y)
+        validate_data(self, Y, skip_check_array=True, reset=False)
+        data = check_array(
+            Y, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan", input_name="Y", estimator=self
+        )
+        empty = np.isnan(data).all(axis=1)
+        if empty.any():
+            raise ValueError(f"every row of Y must have an entry that is not NaN, got none in row {empty.argmax()}")
+        return data, (data.astype(np.float64) - self.mean_) / self._scale
+
+    def _check_latents(self, X) -> tuple[np.ndarray, Posterior]:
+        check_is_fitted(self)
+        _backend.module_for(X)
+        return as_matrix(X, "X", columns=self.embedding_.shape[1], dtype=np.float64), self._posterior()
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.embedding_.shape[1]
+
+    def __getstate__(self):
+        state = super().__getstate__().copy()
+        state.pop("_posterior_cache", None)  # made again when needed
+        return state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "marginalize"
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

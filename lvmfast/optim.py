@@ -1,0 +1,265 @@
+"""Optimizers with a memory that can be saved: Adam, and SciPy's L-BFGS-B.
+
+Both minimise ``fun(theta) -> (value, gradient)`` and have the same face::
+
+    result = optimizer.minimize(fun, theta, max_iter=100, tol=1e-5, on_iteration=..., state=None)
+
+``result.state`` is a flat dict of arrays. Passed back as ``state`` it continues the run exactly where it ended,
+as if it had not stopped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from scipy import optimize
+
+from lvmfast._validation import check_integer, check_positive
+from lvmfast.exceptions import NonFiniteError
+
+__all__ = ["LBFGS", "Adam", "OptimizeResult", "Progress", "cosine_decay"]
+
+Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a run stands, as ``on_iteration`` is told; its true answer stops the run.
+
+    ``values`` has one entry per iteration so far; ``state()`` gives what ``minimize(state=...)`` takes.
+    """
+
+    theta: np.ndarray
+    values: list[float]
+    n_evaluations: int
+    state: Callable[[], dict]
+
+
+@dataclasses.dataclass
+class OptimizeResult:
+    """What a run ended with.
+
+    Attributes
+    ----------
+    theta : array of shape (p,)
+        Where it ended.
+    values : list of float
+        The objective, one per iteration: before the step (Adam), after it (L-BFGS).
+    n_evaluations : int
+        Calls of the objective, those of an earlier part included.
+    converged, interrupted, stopped : bool
+        By the tolerance; from the keyboard; by the callback.
+    message : str
+        Why it ended.
+    state : dict
+        To go on from here.
+    """
+
+    theta: np.ndarray
+    values: list[float]
+    n_evaluations: int
+    converged: bool
+    interrupted: bool
+    stopped: bool
+    message: str
+    state: dict
+
+
+def cosine_decay(step: int, n_steps: int) -> float:
+    """Factor ``(1 + cos(pi * step / n_steps)) / 2`` of the learning rate at ``step`` = 0, 1, ..."""
+    return 0.5 * (1.0 + np.cos(np.pi * min(step, n_steps) / n_steps))
+
+
+class Adam:
+    r"""Adam: with ``m`` and ``v`` the running means of the gradient and of its square,
+
+    ``theta -= learning_rate * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float > 0
+    beta_1, beta_2 : float in [0, 1)
+    epsilon : float > 0
+        Added to ``sqrt(v)`` before the bias correction, as Keras does and the end of section 2 of the paper.
+    schedule : callable, optional
+        ``schedule(step, max_iter)`` multiplies the learning rate; see :func:`cosine_decay`.
+
+    References
+    ----------
+    Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1 and section 2.
+    """
+
+    patience = 10  # iterations without a relative improvement of tol after which a run has converged
+
+    def __init__(self, learning_rate=0.01, *, beta_1=0.9, beta_2=0.999, epsilon=1e-7, schedule=None):
+        self.learning_rate = check_positive(learning_rate, "learning_rate")
+        for name, value in (("beta_1", beta_1), ("beta_2", beta_2)):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {value!r}")
+        self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
+        self.epsilon = check_positive(epsilon, "epsilon")
+        self.schedule = schedule
+
+    def step(self, theta: np.ndarray, gradient: np.ndarray, state: dict, max_iter: int = 0) -> np.ndarray:
+        """The next ``theta``; ``state`` (``{}`` at first) is updated in place."""
+        if not state:
+            state.update(m=np.zeros_like(theta), v=np.zeros_like(theta), t=0)
+        state["t"] = t = int(state["t"]) + 1
+        m, v = state["m"], state["v"]
+        m += (1 - self.beta_1) * (gradient - m)
+        v += (1 - self.beta_2) * (gradient * gradient - v)
+        rate = self.learning_rate * np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
+        if self.schedule is not None:
+            rate *= self.schedule(t - 1, max_iter)
+        return theta - rate * m / (np.sqrt(v) + self.epsilon)
+
+    def minimize(self, fun: Objective, theta, *, max_iter=100, tol=0.0, on_iteration=None, state=None):
+        """At most ``max_iter`` steps from ``theta``; see the module's docstring."""
+        theta = np.array(theta, dtype=np.float64)
+        values: list[float] = []
+        moments: dict = {}
+        if state is not None:
+            theta = np.array(state["theta"])
+            values = np.asarray(state["values"]).tolist()
+            moments = {"m": np.array(state["m"]), "v": np.array(state["v"]), "t": int(state["t"])}
+        converged = interrupted = stopped = False
+        message = f"reached max_iter={max_iter}"
+        try:
+            while len(values) < max_iter:
+                if self._settled(values, tol):
+                    converged, message = True, f"no relative improvement of tol={tol:g} in {self.patience} iterations"
+                    break
+                value, gradient = fun(theta)
+                if not (np.isfinite(value) and np.isfinite(gradient).all()):
+                    raise NonFiniteError(
+                        f"the loss is {value} at iteration {len(values)} of Adam; lower learning_rate="
+                        f"{self.learning_rate:g}"
+                    )
+                theta = self.step(theta, gradient, moments, max_iter)
+                values.append(float(value))
+                if on_iteration is not None and on_iteration(
+                    Progress(theta, values, len(values), lambda: self._state(theta, values, moments))
+                ):
+                    stopped, message = True, "stopped by the callback"
+                    break
+        except KeyboardInterrupt:
+            interrupted, message = True, "interrupted from the keyboard"
+        saved = self._state(theta, values, moments)
+        return OptimizeResult(theta, values, len(values), converged, interrupted, stopped, message, saved)
+
+    @staticmethod
+    def _state(theta, values, moments) -> dict:
+        copies = {name: np.copy(moment) for name, moment in moments.items()}
+        if not copies:
+            copies = {"m": np.zeros_like(theta), "v": np.zeros_like(theta), "t": np.array(0)}
+        return {"theta": theta.copy(), "values": np.array(values), **copies}
+
+    def _settled(self, values: list[float], tol: float) -> bool:
+        if tol <= 0 or len(values) <= 2 * self.patience:
+            return False
+        before = min(values[: -self.patience])
+        return before - min(values[-self.patience :]) <= tol * max(1.0, abs(before))
+
+
+class LBFGS:
+    """SciPy's L-BFGS-B with a memory that can be saved.
+
+    SciPy keeps the optimizer's memory to itself. It is deterministic, though: the state kept here is the record of
+    every value and gradient, and going on means answering its first questions from that record, which costs
+    no evaluation and leads to the same bits. The record takes 8 bytes per parameter and evaluation.
+
+    Parameters
+    ----------
+    memory : int, default=20
+        Pairs of steps and gradient changes that approximate the Hessian.
+
+    References
+    ----------
+    Byrd, Lu, Nocedal & Zhu (1995), "A limited memory algorithm for bound constrained optimization".
+    """
+
+    def __init__(self, memory: int = 20):
+        self.memory = check_integer(memory, "memory", 1)
+
+    def minimize(self, fun: Objective, theta, *, max_iter=100, tol=0.0, on_iteration=None, state=None):
+        """At most ``max_iter`` iterations from ``theta``; see the module's docstring.
+
+        Converged when an iteration lowers the value by at most ``tol * max(1, |value|)``.
+        """
+        start = np.array(theta if state is None else state["start"], dtype=np.float64)
+        record = _Record(fun, state)
+        reached = {"theta": start, "values": [], "known": 0 if state is None else len(state["iterations"])}
+        values = reached["values"]
+        stopped = interrupted = False
+
+        def after_iteration(intermediate_result):
+            nonlocal stopped
+            reached["theta"] = np.array(intermediate_result.x)
+            values.append(float(intermediate_result.fun))
+            fresh = len(values) > reached["known"]
+            if fresh and on_iteration is not None and on_iteration(
+                Progress(reached["theta"], values, record.asked, lambda: record.state(start, values))
+            ):
+                stopped = True
+                raise StopIteration
+
+        message, converged = "", False
+        try:
+            result = optimize.minimize(
+                record,
+                start,
+                jac=True,
+                method="L-BFGS-B",
+                callback=after_iteration,
+                options={
+                    "maxiter": max_iter,
+                    "maxfun": 20 * max_iter + 100,
+                    "maxcor": self.memory,
+                    "ftol": tol,
+                    "gtol": 1e-12,
+                },
+            )
+            message = "stopped by the callback" if stopped else str(result.message)
+            converged = bool(result.success) and not stopped
+        except KeyboardInterrupt:
+            interrupted, message = True, "interrupted from the keyboard"
+        saved = record.state(start, values)
+        return OptimizeResult(
+            reached["theta"], values, len(record.values), converged, interrupted, stopped, message, saved
+        )
+
+
+class _Record:
+    """An objective that keeps every answer, and gives the known ones again."""
+
+    def __init__(self, fun: Objective, state: dict | None):
+        self.fun = fun
+        self.asked = 0
+        self.values: list[float] = [] if state is None else np.asarray(state["record_values"]).tolist()
+        self.gradients = [] if state is None else list(np.asarray(state["record_gradients"]))
+        self.marks: list[float] = [] if state is None else np.asarray(state["record_marks"]).tolist()
+
+    def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        mark = float(theta @ theta)
+        if self.asked < len(self.values) and self.marks[self.asked] != mark:
+            # Another build of SciPy asks differently: from here on the record says nothing.
+            del self.values[self.asked :], self.gradients[self.asked :], self.marks[self.asked :]
+        if self.asked == len(self.values):
+            value, gradient = self.fun(theta)
+            self.values.append(float(value))
+            self.gradients.append(np.array(gradient, dtype=np.float64))
+            self.marks.append(mark)
+        self.asked += 1
+        return self.values[self.asked - 1], self.gradients[self.asked - 1].copy()
+
+    def state(self, start: np.ndarray, iterations: list[float]) -> dict:
+        gradients = np.array(self.gradients) if self.gradients else np.empty((0, start.size))
+        return {
+            "start": start,
+            "iterations": np.array(iterations),
+            "record_values": np.array(self.values),
+            "record_gradients": gradients,
+            "record_marks": np.array(self.marks),
+        }
