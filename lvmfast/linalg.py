@@ -125,9 +125,7 @@ def raise_factorisation_error(A, code: int, pivot: int, jitter: float, name: str
                 "noise to the diagonal"
             )
         elif diagonal.max() > 1e12 * diagonal.min():
-            cause = (
-                f"its diagonal spans {diagonal.min():.3g} to {diagonal.max():.3g}; bring the variables to one scale"
-            )
+            cause = f"its diagonal spans {diagonal.min():.3g} to {diagonal.max():.3g}; bring the variables to one scale"
         else:
             cause = "it is indefinite, or singular to working precision; add noise or jitter to the diagonal"
     if code == NON_FINITE:
@@ -260,10 +258,7 @@ def solve_triangular_vjp(L, X, X_bar, *, lower=True, trans=False):
         raise ValueError(f"X_bar must have the shape of X, {X.shape}, got {X_bar.shape}")
     B_bar = solve_triangular(L, X_bar, lower=lower, trans=not trans)
     left, right = (X, B_bar) if trans else (B_bar, X)
-    if X.ndim == 1:
-        outer = np.outer(left, right)
-    else:
-        outer = left @ np.swapaxes(right, -1, -2)
+    outer = np.outer(left, right) if X.ndim == 1 else left @ np.swapaxes(right, -1, -2)
     return -(np.tril(outer) if lower else np.triu(outer)), B_bar
 
 

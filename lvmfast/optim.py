@@ -4,6 +4,7 @@ Both minimise ``fun(theta) -> (value, gradient)`` and have the same face::
 
     result = optimizer.minimize(fun, theta, max_iter=100, tol=1e-5, on_iteration=..., state=None)
 
+A run has converged when ten iterations lower the value by at most ``tol * max(1, |value|)``.
 ``result.state`` is a flat dict of arrays. Passed back as ``state`` it continues the run exactly where it ended,
 as if it had not stopped.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from scipy import optimize
@@ -72,6 +74,21 @@ def cosine_decay(step: int, n_steps: int) -> float:
     return 0.5 * (1.0 + np.cos(np.pi * min(step, n_steps) / n_steps))
 
 
+PATIENCE = 10  # iterations over which an improvement is judged: single steps of either optimizer may stall
+
+
+def settled(values: list[float], tol: float) -> bool:
+    """Whether the last PATIENCE values improved on those before by at most ``tol * max(1, |value|)``."""
+    if tol <= 0 or len(values) <= PATIENCE:
+        return False
+    before = min(values[:-PATIENCE])
+    return before - min(values[-PATIENCE:]) <= tol * max(1.0, abs(before))
+
+
+def _settled_message(tol: float) -> str:
+    return f"no relative improvement of more than tol={tol:g} in {PATIENCE} iterations"
+
+
 class Adam:
     r"""Adam: with ``m`` and ``v`` the running means of the gradient and of its square,
 
@@ -90,8 +107,6 @@ class Adam:
     ----------
     Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1 and section 2.
     """
-
-    patience = 10  # iterations without a relative improvement of tol after which a run has converged
 
     def __init__(self, learning_rate=0.01, *, beta_1=0.9, beta_2=0.999, epsilon=1e-7, schedule=None):
         self.learning_rate = check_positive(learning_rate, "learning_rate")
@@ -128,8 +143,8 @@ class Adam:
         message = f"reached max_iter={max_iter}"
         try:
             while len(values) < max_iter:
-                if self._settled(values, tol):
-                    converged, message = True, f"no relative improvement of tol={tol:g} in {self.patience} iterations"
+                if settled(values, tol):
+                    converged, message = True, _settled_message(tol)
                     break
                 value, gradient = fun(theta)
                 if not (np.isfinite(value) and np.isfinite(gradient).all()):
@@ -140,7 +155,7 @@ class Adam:
                 theta = self.step(theta, gradient, moments, max_iter)
                 values.append(float(value))
                 if on_iteration is not None and on_iteration(
-                    Progress(theta, values, len(values), lambda: self._state(theta, values, moments))
+                    Progress(theta, values, len(values), partial(self._state, theta, values, moments))
                 ):
                     stopped, message = True, "stopped by the callback"
                     break
@@ -155,12 +170,6 @@ class Adam:
         if not copies:
             copies = {"m": np.zeros_like(theta), "v": np.zeros_like(theta), "t": np.array(0)}
         return {"theta": theta.copy(), "values": np.array(values), **copies}
-
-    def _settled(self, values: list[float], tol: float) -> bool:
-        if tol <= 0 or len(values) <= 2 * self.patience:
-            return False
-        before = min(values[: -self.patience])
-        return before - min(values[-self.patience :]) <= tol * max(1.0, abs(before))
 
 
 class LBFGS:
@@ -184,10 +193,7 @@ class LBFGS:
         self.memory = check_integer(memory, "memory", 1)
 
     def minimize(self, fun: Objective, theta, *, max_iter=100, tol=0.0, on_iteration=None, state=None):
-        """At most ``max_iter`` iterations from ``theta``; see the module's docstring.
-
-        Converged when an iteration lowers the value by at most ``tol * max(1, |value|)``.
-        """
+        """At most ``max_iter`` iterations from ``theta``; see the module's docstring."""
         start = np.array(theta if state is None else state["start"], dtype=np.float64)
         record = _Record(fun, state)
         reached = {"theta": start, "values": [], "known": 0 if state is None else len(state["iterations"])}
@@ -199,10 +205,14 @@ class LBFGS:
             reached["theta"] = np.array(intermediate_result.x)
             values.append(float(intermediate_result.fun))
             fresh = len(values) > reached["known"]
-            if fresh and on_iteration is not None and on_iteration(
-                Progress(reached["theta"], values, record.asked, lambda: record.state(start, values))
+            if (
+                fresh
+                and on_iteration is not None
+                and on_iteration(Progress(reached["theta"], values, record.asked, lambda: record.state(start, values)))
             ):
                 stopped = True
+                raise StopIteration
+            if settled(values, tol):
                 raise StopIteration
 
         message, converged = "", False
@@ -217,12 +227,17 @@ class LBFGS:
                     "maxiter": max_iter,
                     "maxfun": 20 * max_iter + 100,
                     "maxcor": self.memory,
-                    "ftol": tol,
+                    "ftol": 0.0,
                     "gtol": 1e-12,
                 },
             )
-            message = "stopped by the callback" if stopped else str(result.message)
-            converged = bool(result.success) and not stopped
+            converged = not stopped and (settled(values, tol) or bool(result.success))
+            if stopped:
+                message = "stopped by the callback"
+            elif settled(values, tol):
+                message = _settled_message(tol)
+            else:
+                message = str(result.message)
         except KeyboardInterrupt:
             interrupted, message = True, "interrupted from the keyboard"
         saved = record.state(start, values)

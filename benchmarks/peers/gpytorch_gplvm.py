@@ -44,14 +44,10 @@ def _model(X, Y, dtype):
             self.X = torch.nn.Parameter(X)
             self.mean_module = gpytorch.means.ZeroMean()
             rbf = gpytorch.kernels.RBFKernel(lengthscale_constraint=Positive(transform=None))
-            self.covar_module = gpytorch.kernels.ScaleKernel(
-                rbf, outputscale_constraint=Positive(transform=None)
-            )
+            self.covar_module = gpytorch.kernels.ScaleKernel(rbf, outputscale_constraint=Positive(transform=None))
 
         def forward(self, X):
-            return gpytorch.distributions.MultivariateNormal(
-                self.mean_module(X), self.covar_module(X)
-            )
+            return gpytorch.distributions.MultivariateNormal(self.mean_module(X), self.covar_module(X))
 
     noise = Positive(transform=None)
     likelihood = gpytorch.likelihoods.GaussianLikelihood(noise_constraint=noise)

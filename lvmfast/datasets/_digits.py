@@ -218,9 +218,7 @@ def load_mnist(
     ((1000, 784), True)
     """
     if not isinstance(subset, str) or subset not in _SUBSETS:
-        raise ValueError(
-            f"subset must be 'train', 'test' or 'all', got {subset!r}; pass one of the three"
-        )
+        raise ValueError(f"subset must be 'train', 'test' or 'all', got {subset!r}; pass one of the three")
     scaling = _check_scaling(dtype, scale)
     if path is None:
         if not download:
@@ -258,8 +256,7 @@ def _check_scaling(dtype: DTypeLike, scale: float) -> tuple[np.dtype, float]:
     # Between these bounds neither `scale` nor 255 / scale overflows or vanishes in `checked`.
     if not 255 / float(limits.max) < divisor <= float(limits.max):
         raise ValueError(
-            f"scale must be positive and finite, as must 255 / scale, in {checked}, got "
-            f"{scale!r}; pass 256.0 or 255.0"
+            f"scale must be positive and finite, as must 255 / scale, in {checked}, got {scale!r}; pass 256.0 or 255.0"
         )
     return checked, divisor
 
@@ -294,9 +291,7 @@ def _fetch(subset: str, data_home: str | os.PathLike[str] | None) -> tuple[np.nd
     # The pandas parser is much the faster one, but pandas is not a dependency.
     parser = "pandas" if importlib.util.find_spec("pandas") else "liac-arff"
     try:
-        fetched = fetch_openml(
-            "mnist_784", version=1, as_frame=False, parser=parser, data_home=data_home
-        )
+        fetched = fetch_openml("mnist_784", version=1, as_frame=False, parser=parser, data_home=data_home)
         pixels, digits = np.asarray(fetched.data), np.asarray(fetched.target)
         if pixels.shape != (_N_TOTAL, SIDE * SIDE) or digits.shape != (_N_TOTAL,):
             raise ValueError(f"unexpected shapes {pixels.shape} and {digits.shape}")

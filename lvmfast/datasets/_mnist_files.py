@@ -44,9 +44,7 @@ def read_mnist(path: Path, subset: str) -> tuple[np.ndarray, np.ndarray]:
     return _read_idx_subset(path.parent, subset, given=path)
 
 
-def check_pair(
-    images: np.ndarray, labels: np.ndarray, *, source: str
-) -> tuple[np.ndarray, np.ndarray]:
+def check_pair(images: np.ndarray, labels: np.ndarray, *, source: str) -> tuple[np.ndarray, np.ndarray]:
     """Refuse arrays that are not MNIST; reshape (n, 784) images and widen the labels."""
     for name, array in (("images", images), ("labels", labels)):
         if array.dtype.kind not in "iu":
@@ -121,9 +119,7 @@ def _locate_idx(folder: Path, split: str, given: Path | None) -> dict[str, Path]
     )
 
 
-def _read_idx_subset(
-    folder: Path, subset: str, given: Path | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def _read_idx_subset(folder: Path, subset: str, given: Path | None = None) -> tuple[np.ndarray, np.ndarray]:
     splits = tuple(_PREFIX) if subset == "all" else (subset,)
     files = [_locate_idx(folder, split, given) for split in splits]  # all, before reading any
     parts = []

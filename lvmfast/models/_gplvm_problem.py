@@ -70,7 +70,7 @@ class Problem:
     """
 
     def __init__(self, Y: np.ndarray, *, center: bool):
-        self.dtype = Y.dtype
+        self.dtype, self.centred = Y.dtype, center
         self.n, self.d = Y.shape
         Y = Y.astype(np.float64)
         observed = ~np.isnan(Y)
@@ -99,13 +99,20 @@ class Problem:
             return np.array(init, dtype=np.float64)
         if init == "random":
             return rng.standard_normal((self.n, q))
-        Y = np.where(np.isnan(self._scaled), 0.0, self._scaled)
-        Y = Y - Y.mean(axis=0)
-        U, s, _ = np.linalg.svd(Y, full_matrices=False)
+        if self.centred and len(self.groups) == 1 and self.groups[0].rows is None:
+            scores = self.groups[0].reduced  # U s of the very matrix
+            s = np.linalg.norm(scores, axis=0)
+            U = scores / s
+        else:
+            Y = np.where(np.isnan(self._scaled), 0.0, self._scaled)
+            U, s, _ = np.linalg.svd(Y - Y.mean(axis=0), full_matrices=False)
+        if len(s) < q:  # directions that the data do not have
+            U = np.pad(U, ((0, 0), (0, q - len(s))))
+            s = np.pad(s, (0, q - len(s)))
         latents = U[:, :q] * np.sqrt(self.n)
         signs = np.sign(latents[np.abs(latents).argmax(axis=0), np.arange(q)])
         latents = latents * np.where(signs == 0, 1.0, signs)
-        flat = s[:q] <= s[0] * 1e-12  # directions that the data do not have: small draws instead
+        flat = s[:q] <= s[0] * 1e-12  # small draws instead
         latents[:, flat] = 0.01 * rng.standard_normal((self.n, int(flat.sum())))
         return latents
 
@@ -133,7 +140,9 @@ class Objective:
         kernel_objective = module.GplvmObjective64 if dtype == np.float64 else module.GplvmObjective32
         self._compiled = kernel_objective(problem.n, q)
         for group in problem.groups:
-            self._compiled.add_group(group.rows, np.asfortranarray(group.reduced, dtype=dtype), float(len(group.columns)))
+            self._compiled.add_group(
+                group.rows, np.asfortranarray(group.reduced, dtype=dtype), float(len(group.columns))
+            )
         self.variance_bijector = Softplus(VARIANCE_FLOOR)
         self.lengthscale_bijector = Softplus(LENGTHSCALE_FLOOR)
         self.noise_bijector = Softplus(NOISE_FLOOR)
@@ -162,7 +171,12 @@ class Objective:
         X = theta[: self.n_latents].reshape(self.problem.n, self.q)
         u = theta[self.n_latents :]
         lengthscale = np.broadcast_to(self.lengthscale_bijector.forward(u[1:-1]), (self.q,))
-        return X, float(self.variance_bijector.forward(u[:1])[0]), lengthscale, float(self.noise_bijector.forward(u[-1:])[0])
+        return (
+            X,
+            float(self.variance_bijector.forward(u[:1])[0]),
+            lengthscale,
+            float(self.noise_bijector.forward(u[-1:])[0]),
+        )
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         X, variance, lengthscale, noise = self.unpack(theta)

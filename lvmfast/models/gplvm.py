@@ -12,18 +12,16 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
 from lvmfast import _backend
+from lvmfast._backend import blas_threads
 from lvmfast._validation import as_matrix, check_choice, check_integer, check_positive, check_rng
 from lvmfast.exceptions import FitInterruptedWarning
 from lvmfast.kernels import RBF
+from lvmfast.models._gplvm_fit import StagedFit, first_state, make_stages
 from lvmfast.models._gplvm_posterior import Posterior
 from lvmfast.models._gplvm_problem import Problem
 from lvmfast.models._saving import jsonable, read_model, write_model
-from lvmfast.optim import LBFGS, Adam, cosine_decay
 
 __all__ = ["GPLVM", "FitStatus"]
-
-# The first part of optimizer="auto": see GPLVM.
-EXPLORE_ITERATIONS, EXPLORE_RATE = 40, 0.3
 
 
 class FitStatus:
@@ -68,8 +66,8 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     ``log p(Y | X) = sum_d log N(y_d | mean_d, k(X, X) + noise_variance * I)``,
 
-    maximised over the latents X, the kernel's parameters and the noise variance (type-II maximum likelihood; no prior on X,
-    so that X and the lengthscale share one free scale).
+    maximised over the latents X, the kernel's parameters and the noise variance (type-II maximum likelihood; no prior
+    on X, so that X and the lengthscale share one free scale).
 
     Parameters
     ----------
@@ -85,14 +83,14 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Latents to start from: principal components of unit variance (missing entries count as the mean), standard
         normal draws, or the array.
     optimizer : {"auto", "lbfgs", "adam"}, default="auto"
-        "auto" moves the latents with Adam in float32 for 40 iterations (cosine schedule), then converges with
-        L-BFGS; measured, it gets farther in less time than either alone.
+        "auto" moves the latents with Adam in float32 (cosine schedule) for half of ``max_iter``, at most 100
+        iterations, then converges with L-BFGS; it gets farther in less time than either alone.
     learning_rate : float, default=None
         Of Adam, in standard deviations of the initial latents. None: 0.3 for "auto", 0.1 for "adam".
     max_iter : int, default=200
         Iterations in all.
     tol : float, default=1e-5
-        Stop when an iteration of L-BFGS, or ten of Adam, lower the loss by at most ``tol * max(1, |loss|)``.
+        Stop when ten iterations lower the loss by at most ``tol * max(1, |loss|)``.
     center : bool, default=True
         Subtract the column means (learned as ``mean_``). Without, the columns have mean zero in the model.
     missing : {"raise", "marginalize"}, default="raise"
@@ -105,7 +103,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     verbose : int, default=0
         1 shows progress bars.
     callback : callable, optional
-        ``callback(status)`` after every iteration with a :class:`FitStatus`; returning True stops the fit.
+        ``callback(status)`` after every iteration with a :class:`FitStatus`; a true answer stops the fit.
     random_state : int, numpy.random.Generator or None
         For ``init="random"`` and for ``sample``.
     device : {"auto", "cpu", "cuda"}, default="auto"
@@ -139,8 +137,8 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    One evaluation costs about ``n**3 + 3 n**2 r`` flops and ``n**2 + n r`` numbers of memory with ``r <= min(n, d)`` the
-    rank of Y: zero and dependent columns cost nothing.
+    One evaluation costs about ``n**3 + 3 n**2 r`` flops and ``n**2 + n r`` numbers of memory with ``r <= min(n, d)``
+    the rank of Y: zero and dependent columns cost nothing.
 
     References
     ----------
@@ -224,8 +222,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         objective = problem.objective(kernel, self.n_components, self.jitter)
         square = problem.scale**2
         theta = objective.pack(X, kernel.variance / square, kernel.lengthscale, noise / square)
-        start = {"stage": 0, "losses": np.empty(0), "evaluations": 0, "theta": theta, "jitter": objective.jitter}
-        self._run(problem, kernel, data, start)
+        self._run(problem, kernel, data, first_state(theta))
         validate_data(self, Y, skip_check_array=True, reset=True)
         return self
 
@@ -250,7 +247,9 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if max_iter is not None:
-            self.set_params(max_iter=check_integer(max_iter, "max_iter", 1))
+            if check_integer(max_iter, "max_iter", 1) < self.n_iter_:
+                raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {max_iter}")
+            self.set_params(max_iter=max_iter)
         self._check_parameters(*self.Y_train_.shape)
         problem = Problem(self.Y_train_, center=self.center)
         self._run(problem, self.kernel_, self.Y_train_, self._state)
@@ -393,84 +392,33 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # How a fit runs.
 
-    def _stages(self, dtype):
-        """(optimizer, dtype of the arithmetic, iteration at which it ends) of each part of a fit."""
-        rate = self.learning_rate
-        if self.optimizer == "adam":
-            return [(Adam(0.1 if rate is None else rate), dtype, self.max_iter)]
-        if self.optimizer == "lbfgs":
-            return [(LBFGS(), dtype, self.max_iter)]
-        explore = Adam(EXPLORE_RATE if rate is None else rate, beta_2=0.99, schedule=cosine_decay)
-        return [
-            (explore, np.dtype(np.float32), min(EXPLORE_ITERATIONS, self.max_iter)),
-            (LBFGS(), dtype, self.max_iter),
-        ]
-
     def _run(self, problem, kernel, data, state) -> None:
-        """From ``state`` (see ``fit``) to the end of the last stage; sets the fitted attributes."""
+        """From ``state`` to the end; sets the fitted attributes."""
         begun = time.perf_counter()
-        stages = self._stages(problem.dtype)
-        first = min(int(state["stage"]), len(stages) - 1)
-        theta, jitter = np.array(state["theta"]), float(state["jitter"])
-        losses, evaluations = np.asarray(state["losses"]), int(state["evaluations"])
-        memory = {k[len("optimizer.") :]: v for k, v in state.items() if k.startswith("optimizer.")} or None
-        offset = None
-        bar = tqdm(total=self.max_iter, disable=not self.verbose, desc="GPLVM", unit="it")
-        with bar, _backend.blas_threads():
-            for stage in range(first, len(stages)):
-                optimizer, dtype, end = stages[stage]
-                objective = problem.objective(kernel, self.n_components, self.jitter, dtype)
-                if dtype == problem.dtype and not isinstance(self.jitter, str):
-                    jitter = objective.jitter
-                objective.jitter = max(objective.jitter, jitter if stage == first else 0.0)
-                offset = objective.loss_offset()
+        stages = make_stages(self.optimizer, self.learning_rate, self.max_iter, self.tol, problem.dtype)
+        fit = StagedFit(lambda dtype: problem.objective(kernel, self.n_components, self.jitter, dtype), stages, state)
 
-                def snapshot(values, n_evaluations, saved, theta, objective=objective, stage=stage, before=losses):
-                    return {
-                        "stage": stage,
-                        "losses": before,
-                        "evaluations": evaluations,
-                        "theta": theta,
-                        "jitter": objective.jitter,
-                        **{f"optimizer.{name}": value for name, value in saved.items()},
-                    }, np.concatenate([before, np.asarray(values) + offset]), evaluations + n_evaluations
+        def on_iteration(snapshot, iteration, loss, n_evaluations):
+            bar.n = iteration
+            bar.set_postfix(loss=f"{loss:.2f}")
+            if self.callback is None:
+                return False
 
-                def report(progress, objective=objective, snapshot=snapshot, before=losses):
-                    iteration = len(before) + len(progress.values)
-                    loss = progress.values[-1] + offset
-                    bar.n = iteration
-                    bar.set_postfix(loss=f"{loss:.2f}")
-                    if self.callback is None:
-                        return False
+            def model():
+                fitted = type(self)(**{**self.get_params(deep=False), "callback": None})
+                fitted._finish(problem, kernel, data, fit.objective, snapshot(), False, "a checkpoint")
+                fitted.n_features_in_ = data.shape[1]
+                return fitted
 
-                    def model():
-                        snap = snapshot(progress.values, progress.n_evaluations, progress.state(), progress.theta)
-                        fitted = type(self)(**{**self.get_params(deep=False), "callback": None})
-                        fitted._finish(problem, kernel, data, objective, *snap, False, "a checkpoint")
-                        fitted.n_features_in_ = data.shape[1]
-                        return fitted
+            elapsed = time.perf_counter() - begun
+            return bool(self.callback(FitStatus(iteration, loss, n_evaluations, elapsed, model)))
 
-                    elapsed = time.perf_counter() - begun
-                    done = evaluations + progress.n_evaluations
-                    return self.callback(FitStatus(iteration, loss, done, elapsed, model)) is True
-
-                result = optimizer.minimize(
-                    objective,
-                    theta,
-                    max_iter=max(end - len(losses), 0),
-                    tol=self.tol if stage == len(stages) - 1 else 0.0,
-                    on_iteration=report,
-                    state=memory if stage == first else None,
-                )
-                theta = result.theta
-                snap = snapshot(result.values, result.n_evaluations, result.state, theta)
-                ended_early = result.interrupted or result.stopped or stage == len(stages) - 1
-                if ended_early or self.max_iter <= len(snap[1]):
-                    break
-                losses, evaluations = snap[1], snap[2]
-        final = problem.objective(kernel, self.n_components, self.jitter)
-        final.jitter = objective.jitter if objective.dtype == final.dtype else final.jitter
-        self._finish(problem, kernel, data, final, *snap, result.converged, result.message)
+        with tqdm(total=self.max_iter, disable=not self.verbose, desc="GPLVM", unit="it") as bar, blas_threads():
+            result = fit.run(on_iteration)
+            objective = fit.objective
+            if objective.dtype != problem.dtype:  # stopped in a stage of lower precision
+                objective = problem.objective(kernel, self.n_components, self.jitter)
+            self._finish(problem, kernel, data, objective, fit.snapshot, result.converged, result.message)
         if result.interrupted:
             warnings.warn(
                 f"the fit was interrupted after {self.n_iter_} iterations; the model holds what was reached, and "
@@ -480,29 +428,31 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         elif not (result.converged or result.stopped):
             warnings.warn(
-                f"the fit ended before convergence ({result.message}); raise max_iter={self.max_iter} and call "
-                "resume(), or raise tol",
+                f"the fit ended before convergence ({result.message}): max_iter={self.max_iter} was not enough; go on "
+                "with resume(max_iter=...), or raise tol",
                 ConvergenceWarning,
                 stacklevel=3,
             )
 
-    def _finish(self, problem, kernel, data, objective, state, losses, evaluations, converged, message) -> None:
-        """Set the fitted attributes from an optimizer's state."""
-        loss, _ = objective(state["theta"])
-        X, variance, lengthscale, noise = objective.unpack(state["theta"])
+    def _finish(self, problem, kernel, data, objective, snapshot, converged, message) -> None:
+        """Set the fitted attributes from a point of a fit."""
+        theta = snapshot.state["theta"]
+        loss, _ = objective(theta)
+        X, variance, lengthscale, noise = objective.unpack(theta)
         square = problem.scale**2
         self.embedding_ = X.astype(problem.dtype)
-        length = np.array(lengthscale) if objective.ard else float(lengthscale[0])
-        self.kernel_ = type(kernel)(variance * square, length)
+        self.kernel_ = type(kernel)(
+            variance * square, np.array(lengthscale) if objective.ard else float(lengthscale[0])
+        )
         self.noise_variance_ = noise * square
         self.jitter_ = objective.jitter * square
         self.mean_, self._scale = problem.mean, problem.scale
         self.log_marginal_likelihood_ = -float(loss + objective.loss_offset()) * problem.d
-        self.loss_curve_ = losses
-        self.n_iter_, self.n_evaluations_ = len(losses), int(evaluations)
+        self.loss_curve_ = snapshot.losses
+        self.n_iter_, self.n_evaluations_ = len(snapshot.losses), int(snapshot.n_evaluations)
         self.converged_, self.message_ = bool(converged), message
         self.Y_train_ = data
-        self._state = state
+        self._state = snapshot.state
         self._posterior_cache = None
 
     def _posterior(self) -> Posterior:
@@ -511,7 +461,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             square = problem.scale**2
             kernel = type(self.kernel_)(self.kernel_.variance / square, self.kernel_.lengthscale)
             noise, jitter = self.noise_variance_ / square, self.jitter_ / square
-            with _backend.blas_threads():
+            with blas_threads():
                 self._posterior_cache = Posterior(problem, kernel, self.embedding_, noise, jitter)
         return self._posterior_cache
 

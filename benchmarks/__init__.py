@@ -1,0 +1,1 @@
+"""Benchmarks of lvmfast beside its peers; see the README."""

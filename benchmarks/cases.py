@@ -1,0 +1,121 @@
+"""The problems that are timed, the arithmetic that bounds them, and timing in pairs."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from lvmfast import datasets, set_num_threads
+from lvmfast._backend import blas_threads
+from lvmfast.demos.gplvm import JITTER
+from lvmfast.kernels import RBF
+from lvmfast.models._gplvm_problem import reduce_columns
+
+
+@dataclasses.dataclass
+class GplvmCase:
+    """One evaluation of a GPLVM on handwritten digits, with the reference's parameters near the end of its run."""
+
+    X: np.ndarray
+    Y: np.ndarray
+    amplitude: float = 0.27
+    lengthscale: float = 0.3
+    noise_variance: float = 0.02
+
+    @classmethod
+    def digits(cls, n: int = 1000) -> GplvmCase:
+        """The first ``n`` of the 1,000 digits with standard normal latents."""
+        Y, _ = datasets.load_mnist_sample(return_X_y=True)
+        return cls(np.random.default_rng(0).standard_normal((n, 2)), Y[:n])
+
+    def ours(self, dtype="float64"):
+        """A callable with the peers' answer: (loss, dX, d_amplitude, d_lengthscale, d_noise)."""
+        from lvmfast import _backend
+
+        n, d = self.Y.shape
+        module = _backend.cpu
+        objective = (module.GplvmObjective64 if dtype == "float64" else module.GplvmObjective32)(n, 2)
+        objective.add_group(None, np.asfortranarray(reduce_columns(self.Y)[0], dtype=dtype), float(d))
+        X, lengthscale = self.X.astype(dtype), np.full(2, self.lengthscale, dtype)
+
+        def step():
+            with blas_threads():
+                _, _, _, value, dX, d_variance, d_lengthscale, d_noise = objective.evaluate(
+                    RBF.kind, X, self.amplitude**2, lengthscale, self.noise_variance, JITTER, 0.0, 0.0
+                )
+            tail = (d_variance * 2 * self.amplitude, d_lengthscale.sum(), d_noise)
+            return -value / d, dX / -d, *(t / -d for t in tail)
+
+        return step
+
+    def arithmetic(self):
+        """The same factorisation, inverse, solves and outer product, straight to SciPy's LAPACK and BLAS."""
+        n = len(self.Y)
+        K = RBF(self.amplitude**2, self.lengthscale)(self.X)
+        K[np.diag_indices(n)] += self.noise_variance + JITTER
+        K = np.asfortranarray(K)
+        R = np.asfortranarray(reduce_columns(self.Y)[0])
+        work, solved = K.copy(order="F"), R.copy(order="F")
+
+        def step():
+            work[:] = K
+            solved[:] = R
+            lapack.dpotrf(work, overwrite_a=1)
+            blas.dtrsm(1.0, work, solved, trans_a=1, overwrite_b=1)
+            blas.dtrsm(1.0, work, solved, overwrite_b=1)
+            lapack.dpotri(work, overwrite_c=1)
+            blas.dsyrk(0.5, solved, beta=-392.0, c=work, overwrite_c=1)
+
+        return step
+
+    def peer(self, module, **options):
+        """A peer's callable for the same evaluation."""
+        return module.step(self.X, self.Y, self.amplitude, self.lengthscale, self.noise_variance, JITTER, **options)
+
+
+def assert_same_answer(ours, theirs, rtol=1e-8) -> None:
+    """Loss and gradients agree to ``rtol`` of the largest entry."""
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=rtol * np.max(np.abs(a)))
+
+
+class threads:
+    """``with threads(n):`` own loops, BLAS, and PyTorch where it is loaded, on n threads."""
+
+    def __init__(self, n: int):
+        self.n = n
+
+    def __enter__(self):
+        import sys
+
+        from threadpoolctl import threadpool_limits
+
+        set_num_threads(self.n)
+        self.limits = threadpool_limits(self.n)
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(self.n)
+
+    def __exit__(self, *_):
+        self.limits.restore_original_limits()
+
+
+def paired_ratios(first, second, rounds: int = 9, calls: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Seconds of both callables, in turn, and second / first of every pair.
+
+    A turn is a pause, a call that warms up (both where there is more than one call), and the fastest of the others:
+    idle threads of one library's BLAS go on spinning for a while and would slow the other.
+    """
+    seconds = np.empty((rounds, 2))
+    for r in range(rounds):
+        for k, f in enumerate((first, second)):
+            time.sleep(0.1)
+            times = []
+            for _ in range(calls):
+                begun = time.perf_counter()
+                f()
+                times.append(time.perf_counter() - begun)
+            seconds[r, k] = min(times[1:] or times)
+    return seconds[:, 0], seconds[:, 1], seconds[:, 1] / seconds[:, 0]

@@ -1,0 +1,7 @@
+"""``python -m lvmfast``."""
+
+import sys
+
+from lvmfast.cli import main
+
+sys.exit(main())

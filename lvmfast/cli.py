@@ -1,0 +1,77 @@
+"""The command ``lvmfast``: what is installed, and the demos."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+import sys
+
+DEMOS = {"gplvm": "1,000 handwritten digits on a two-dimensional map"}
+
+
+def info() -> str:
+    """Version, compiler, instruction set, BLAS, threads and devices, one per line."""
+    import numpy
+    import scipy
+    from threadpoolctl import threadpool_info
+
+    import lvmfast
+    from lvmfast import _backend
+
+    # SciPy's BLAS is the one in use; NumPy may bring another.
+    blas = [p for p in threadpool_info() if p["user_api"] == "blas"]
+    used = next((p for p in blas if "scipy" in p["filepath"].lower()), blas[0] if blas else None)
+    if used is None:
+        found = "not recognised by threadpoolctl"
+    else:
+        found = f"{used['internal_api']} {used['version'] or ''}".strip()
+        found += f" ({used['architecture']})" if used.get("architecture") else ""
+        found += f", {used['num_threads']} threads"
+    module = _backend.cpu
+    rows = {
+        "lvmfast": lvmfast.__version__,
+        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "NumPy, SciPy": f"{numpy.__version__}, {scipy.__version__}",
+        "compiler": module.compiler,
+        "instruction set": f"{module.instruction_set()} (of {', '.join(module.instruction_sets())})",
+        "BLAS (SciPy's)": f"{found}, {_backend.blas_integer_bits}-bit integers",
+        "threads": f"{module.num_threads()} of {_backend.available_cpus()} processors",
+        "CUDA module": _backend.cuda_status(),
+        "CuPy": _backend.cupy_status(),
+    }
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="lvmfast", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("info", help="what is installed and in use")
+    demo = commands.add_parser("demo", help="run a whole workflow on real data")
+    demos = demo.add_subparsers(dest="name", required=True)
+    gplvm = demos.add_parser("gplvm", help=DEMOS["gplvm"], description=DEMOS["gplvm"])
+    gplvm.add_argument("--protocol", choices=("default", "reference"), default="default")
+    gplvm.add_argument("--output", default="lvmfast-demo/gplvm", help="folder for the pictures (default: %(default)s)")
+    gplvm.add_argument("--max-iter", type=int, help="iterations (default: that of the protocol)")
+    gplvm.add_argument("--seed", type=int, default=0)
+    gplvm.add_argument("--data", help="MNIST files (IDX or npz) instead of the digits in the package")
+    gplvm.add_argument("--quiet", action="store_true")
+    return parser
+
+
+def main(argv=None) -> int:
+    """Entry point; returns the exit status."""
+    arguments = vars(build_parser().parse_args(argv))
+    command = arguments.pop("command")
+    if command == "info":
+        print(info())
+        return 0
+    demo = importlib.import_module(f"lvmfast.demos.{arguments.pop('name')}")
+    try:
+        demo.run(**arguments)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"lvmfast: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,1 @@
+"""Whole workflows on real data, run by ``lvmfast demo NAME``."""

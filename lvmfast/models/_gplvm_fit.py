@@ -1,0 +1,111 @@
+"""A GPLVM fit in stages, each an optimizer on the objective in some dtype; can stop and go on anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from lvmfast.optim import LBFGS, Adam, OptimizeResult, Progress, cosine_decay
+
+# The first stage of optimizer="auto"; see benchmarks/ratios.py for what it is measured against.
+EXPLORE_ITERATIONS, EXPLORE_RATE = 100, 0.3
+
+
+@dataclasses.dataclass
+class Stage:
+    """``optimizer`` on the objective in ``dtype`` until ``end`` iterations in all are done."""
+
+    optimizer: Adam | LBFGS
+    dtype: np.dtype
+    end: int
+    tol: float
+
+
+def make_stages(optimizer: str, learning_rate, max_iter: int, tol: float, dtype: np.dtype) -> list[Stage]:
+    """The stages of ``GPLVM(optimizer=...)``."""
+    if optimizer == "adam":
+        return [Stage(Adam(0.1 if learning_rate is None else learning_rate), dtype, max_iter, tol)]
+    if optimizer == "lbfgs":
+        return [Stage(LBFGS(), dtype, max_iter, tol)]
+    rate = EXPLORE_RATE if learning_rate is None else learning_rate
+    explore = Adam(rate, beta_2=0.99, schedule=cosine_decay)
+    first = Stage(explore, np.dtype(np.float32), min(EXPLORE_ITERATIONS, max_iter // 2), 0.0)
+    return [first, Stage(LBFGS(), dtype, max_iter, tol)]
+
+
+@dataclasses.dataclass
+class Snapshot:
+    """A point of a fit: ``state`` (flat, of arrays) is what a fit can start from."""
+
+    state: dict
+    losses: np.ndarray
+    n_evaluations: int
+
+
+def first_state(theta: np.ndarray) -> dict:
+    """The state of a fit that has not begun."""
+    return {"stage": 0, "losses": np.empty(0), "evaluations": 0, "theta": theta, "jitter": 0.0}
+
+
+class StagedFit:
+    """Runs ``stages`` on ``problem`` from ``state``.
+
+    Attributes
+    ----------
+    objective : Objective
+        That of the stage which ran last.
+    snapshot : Snapshot
+        Where the fit stands when :meth:`run` returns.
+    """
+
+    def __init__(self, make_objective: Callable, stages: list[Stage], state: dict):
+        self._make_objective, self.stages = make_objective, stages
+        self.stage = min(int(state["stage"]), len(stages) - 1)
+        self._losses, self._evaluations = np.asarray(state["losses"]), int(state["evaluations"])
+        self._theta, self._jitter = np.array(state["theta"]), float(state["jitter"])
+        prefix = "optimizer."
+        self._memory = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)} or None
+        self.objective = self.snapshot = None
+
+    def run(self, on_iteration: Callable[[Callable[[], Snapshot], int, float, int], bool]) -> OptimizeResult:
+        """To the end of the last stage, or until ``on_iteration(snapshot, iteration, loss, n_evaluations)``."""
+        while True:
+            stage = self.stages[self.stage]
+            self.objective = self._make_objective(stage.dtype)
+            self.objective.jitter = max(self.objective.jitter, self._jitter)
+            result = stage.optimizer.minimize(
+                self.objective,
+                self._theta,
+                max_iter=max(stage.end - len(self._losses), 0),
+                tol=stage.tol,
+                on_iteration=lambda progress: self._report(progress, on_iteration),
+                state=self._memory,
+            )
+            self.snapshot = self._snapshot(result.theta, result.values, result.n_evaluations, result.state)
+            if result.interrupted or result.stopped or self.stage == len(self.stages) - 1:
+                return result
+            self.stage += 1
+            self._losses, self._evaluations = self.snapshot.losses, self.snapshot.n_evaluations
+            self._theta, self._memory, self._jitter = result.theta, None, 0.0
+
+    def _report(self, progress: Progress, on_iteration) -> bool:
+        def snapshot():
+            return self._snapshot(progress.theta, progress.values, progress.n_evaluations, progress.state())
+
+        iteration = len(self._losses) + len(progress.values)
+        loss = progress.values[-1] + self.objective.loss_offset()
+        return on_iteration(snapshot, iteration, loss, self._evaluations + progress.n_evaluations)
+
+    def _snapshot(self, theta, values, n_evaluations, optimizer_state) -> Snapshot:
+        state = {
+            "stage": self.stage,
+            "losses": self._losses,
+            "evaluations": self._evaluations,
+            "theta": theta,
+            "jitter": self.objective.jitter,
+            **{f"optimizer.{name}": value for name, value in optimizer_state.items()},
+        }
+        losses = np.concatenate([self._losses, np.asarray(values) + self.objective.loss_offset()])
+        return Snapshot(state, losses, self._evaluations + n_evaluations)
