@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
-from benchmarks.cases import GplvmCase, assert_same_answer, threads
-from benchmarks.peers import PEERS, load
+from cases import GplvmCase, assert_same_answer, threads
+from peers import PEERS, load
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cases import threads
 
 import lvmfast as lvm
-from benchmarks.cases import threads
 
 N, Q = 4096, 2
 

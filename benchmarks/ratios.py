@@ -1,4 +1,4 @@
-"""Times of the GPLVM's evaluation beside its peers, in pairs: ``python -m benchmarks.ratios [--protocol]``.
+"""Times of the GPLVM's evaluation beside its peers, in pairs: ``python benchmarks/ratios.py [--protocol]``.
 
 Every row: our time, theirs, and theirs / ours, as min / median / max over the pairs.
 """
@@ -6,21 +6,23 @@ Every row: our time, theirs, and theirs / ours, as min / median / max over the p
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+from cases import GplvmCase, assert_same_answer, paired_ratios, threads
+from peers import PEERS, load
 
-from benchmarks.cases import GplvmCase, assert_same_answer, paired_ratios, threads
-from benchmarks.peers import PEERS, load
 from lvmfast import GPLVM
 
 # The kernel's own account of the process: its peak is reset before the first evaluation, which makes all scratch.
 MEMORY_PROGRAM = """
 import re
 import numpy as np
-from benchmarks.cases import GplvmCase
+from cases import GplvmCase
 
 def resident(field):
     with open("/proc/self/status") as file:
@@ -96,7 +98,13 @@ def main() -> None:
     for n_threads in (1, 2):
         print(f"GPLVM value and gradient, N=1000, D=784, Q=2, float64, {n_threads} threads")
         steps(n_threads, arguments.rounds)
-    extra = subprocess.run([sys.executable, "-c", MEMORY_PROGRAM], capture_output=True, text=True, check=True)
+    extra = subprocess.run(
+        [sys.executable, "-c", MEMORY_PROGRAM],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )
     print(f"peak extra memory of one evaluation: {float(extra.stdout.split()[-1]):.2f} N^2 doubles")
     if arguments.protocol:
         torch = load("torch_autograd")

@@ -12,8 +12,15 @@ import os
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack
 
-from lvmfast import _cpu
 from lvmfast.exceptions import DeviceError
+
+try:
+    from lvmfast import _cpu
+except ImportError as error:
+    raise ImportError(
+        f"lvmfast's compiled module does not load ({error}). In a clone, Python finds the sources beside it first: "
+        "install with pip and start from another folder, or make the editable install of the README"
+    ) from error
 
 __all__ = [
     "blas_threads",

@@ -13,6 +13,43 @@ from lvmfast.optim import LBFGS, Adam, OptimizeResult, Progress, cosine_decay
 EXPLORE_ITERATIONS, EXPLORE_RATE = 100, 0.3
 
 
+class FitStatus:
+    """What a callback is told after every iteration.
+
+    Attributes
+    ----------
+    iteration : int
+        Iterations so far, from 1.
+    loss : float
+        Minus the log marginal likelihood per column of Y, in nats.
+    n_evaluations : int
+        Evaluations of the loss and its gradient so far.
+    elapsed : float
+        Seconds since this call of ``fit`` or ``resume`` began.
+    """
+
+    def __init__(self, iteration, loss, n_evaluations, elapsed, model):
+        self.iteration, self.loss = iteration, loss
+        self.n_evaluations, self.elapsed = n_evaluations, elapsed
+        self._model = model
+
+    def __repr__(self) -> str:
+        return f"FitStatus(iteration={self.iteration}, loss={self.loss:.6g}, elapsed={self.elapsed:.1f})"
+
+    @property
+    def embedding(self) -> np.ndarray:
+        """The latents now, shape (n, n_components); a copy."""
+        return self.model().embedding_.copy()
+
+    def model(self):
+        """A fitted model with the parameters of this iteration, which can predict, be saved and be resumed."""
+        return self._model()
+
+    def save(self, path) -> None:
+        """Write a checkpoint: ``GPLVM.load(path).resume()`` goes on from here."""
+        self.model().save(path)
+
+
 @dataclasses.dataclass
 class Stage:
     """``optimizer`` on the objective in ``dtype`` until ``end`` iterations in all are done."""

@@ -14,8 +14,8 @@ from lvmfast import _backend
 from lvmfast.linalg import cholesky, cholesky_solve, solve_triangular
 
 CHUNK = 256  # rows of a batch that are worked on together
-CANDIDATES = 5  # nearest reconstructions from which a search may start
-STARTS = 2  # searches per row
+CANDIDATES = 10  # nearest reconstructions from which a search may start
+STARTS = 3  # searches per row
 TOLERANCE = 1e-8  # of the gradient per observed value, in nats per lengthscale
 MAX_EVALUATIONS = 300
 

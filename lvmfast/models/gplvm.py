@@ -13,52 +13,16 @@ from tqdm.auto import tqdm
 
 from lvmfast import _backend
 from lvmfast._backend import blas_threads
-from lvmfast._validation import as_matrix, check_choice, check_integer, check_positive, check_rng
+from lvmfast._validation import as_matrix, check_choice, check_integer, check_rng
 from lvmfast.exceptions import FitInterruptedWarning
 from lvmfast.kernels import RBF
-from lvmfast.models._gplvm_fit import StagedFit, first_state, make_stages
+from lvmfast.models._gplvm_file import load_gplvm, save_gplvm
+from lvmfast.models._gplvm_fit import FitStatus, StagedFit, first_state, make_stages
+from lvmfast.models._gplvm_parameters import check_parameters
 from lvmfast.models._gplvm_posterior import Posterior
 from lvmfast.models._gplvm_problem import Problem
-from lvmfast.models._saving import jsonable, read_model, write_model
 
 __all__ = ["GPLVM", "FitStatus"]
-
-
-class FitStatus:
-    """What a callback is told after every iteration.
-
-    Attributes
-    ----------
-    iteration : int
-        Iterations so far, from 1.
-    loss : float
-        Minus the log marginal likelihood per column of Y, in nats.
-    n_evaluations : int
-        Evaluations of the loss and its gradient so far.
-    elapsed : float
-        Seconds since this call of ``fit`` or ``resume`` began.
-    """
-
-    def __init__(self, iteration, loss, n_evaluations, elapsed, model):
-        self.iteration, self.loss = iteration, loss
-        self.n_evaluations, self.elapsed = n_evaluations, elapsed
-        self._model = model
-
-    def __repr__(self) -> str:
-        return f"FitStatus(iteration={self.iteration}, loss={self.loss:.6g}, elapsed={self.elapsed:.1f})"
-
-    @property
-    def embedding(self) -> np.ndarray:
-        """The latents now, shape (n, n_components); a copy."""
-        return self.model().embedding_.copy()
-
-    def model(self) -> GPLVM:
-        """A fitted model with the parameters of this iteration, which can predict, be saved and be resumed."""
-        return self._model()
-
-    def save(self, path) -> None:
-        """Write a checkpoint: ``GPLVM.load(path).resume()`` goes on from here."""
-        self.model().save(path)
 
 
 class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -87,7 +51,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         iterations, then converges with L-BFGS; it gets farther in less time than either alone.
     learning_rate : float, default=None
         Of Adam, in standard deviations of the initial latents. None: 0.3 for "auto", 0.1 for "adam".
-    max_iter : int, default=200
+    max_iter : int, default=500
         Iterations in all.
     tol : float, default=1e-5
         Stop when ten iterations lower the loss by at most ``tol * max(1, |loss|)``.
@@ -164,7 +128,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         init="pca",
         optimizer="auto",
         learning_rate=None,
-        max_iter=200,
+        max_iter=500,
         tol=1e-5,
         center=True,
         missing="raise",
@@ -214,7 +178,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             If the covariance cannot be factorised or the loss is not finite.
         """
         data = self._check_training_data(Y)
-        self._check_parameters(*data.shape)
+        check_parameters(self, *data.shape)
         problem = Problem(data, center=self.center)
         X = problem.initial_latents(self._checked_init(len(data)), self.n_components, check_rng(self.random_state))
         kernel = self.kernel if self.kernel is not None else RBF(problem.scale**2, 1.3)
@@ -250,7 +214,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             if check_integer(max_iter, "max_iter", 1) < self.n_iter_:
                 raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {max_iter}")
             self.set_params(max_iter=max_iter)
-        self._check_parameters(*self.Y_train_.shape)
+        check_parameters(self, *self.Y_train_.shape)
         problem = Problem(self.Y_train_, center=self.center)
         self._run(problem, self.kernel_, self.Y_train_, self._state)
         return self
@@ -341,54 +305,12 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def save(self, path) -> None:
         """Write the fitted model, with all that :meth:`resume` needs, to one ``.npz`` file (no pickle)."""
         check_is_fitted(self)
-        params = self.get_params(deep=False)
-        arrays = {f"state.{name}": value for name, value in self._state.items()}
-        arrays.update({"Y_train": self.Y_train_, "embedding": self.embedding_})
-        kernels = {"kernel_": self.kernel_}
-        if self.kernel is not None:
-            kernels["kernel"] = self.kernel
-        for name, kernel in kernels.items():
-            arrays.update({f"{name}.{key}": np.asarray(value) for key, value in kernel.get_params().items()})
-        if isinstance(self.init, np.ndarray):
-            arrays["init"] = self.init
-            params["init"] = None
-        del params["kernel"]
-        params["callback"] = None
-        header = {"params": {name: jsonable(name, value) for name, value in params.items()}}
-        header["fitted"] = {
-            name: getattr(self, name)
-            for name in ("noise_variance_", "log_marginal_likelihood_", "n_iter_", "n_evaluations_", "converged_")
-            + ("message_", "jitter_", "n_features_in_")
-        }
-        if hasattr(self, "feature_names_in_"):
-            header["feature_names"] = [str(name) for name in self.feature_names_in_]
-        arrays.update({"mean": self.mean_, "scale": np.array(self._scale), "loss_curve": self.loss_curve_})
-        write_model(path, "GPLVM", header, arrays)
+        save_gplvm(self, path)
 
     @classmethod
     def load(cls, path) -> GPLVM:
         """A model that :meth:`save` wrote. A callback is not part of the file."""
-        header, arrays = read_model(path, "GPLVM")
-        model = cls(**header["params"])
-
-        def kernel(name):
-            values = {key: arrays[f"{name}.{key}"] for key in RBF.parameter_names if f"{name}.{key}" in arrays}
-            return RBF(**{k: v if v.ndim else float(v) for k, v in values.items()}) if values else None
-
-        model.kernel = kernel("kernel")
-        if "init" in arrays:
-            model.init = arrays["init"]
-        for name, value in header["fitted"].items():
-            setattr(model, name, value)
-        if "feature_names" in header:
-            model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
-        model.kernel_ = kernel("kernel_")
-        model.embedding_, model.Y_train_ = arrays["embedding"], arrays["Y_train"]
-        model.mean_, model._scale = arrays["mean"], float(arrays["scale"])
-        model.loss_curve_ = arrays["loss_curve"]
-        prefix = "state."
-        model._state = {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
-        return model
+        return load_gplvm(cls, path)
 
     # How a fit runs.
 
@@ -493,32 +415,6 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if marginalize and np.isnan(data).all():
             raise ValueError("Y must have at least one entry that is not NaN, got none")
         return data
-
-    def _check_parameters(self, n: int, d: int) -> None:
-        q = check_integer(self.n_components, "n_components", 1)
-        if isinstance(self.init, str) and self.init == "pca" and q > min(n, d):
-            raise ValueError(
-                f"n_components must be <= min(n_samples, n_features) = {min(n, d)} with init='pca', got {q}; use "
-                "init='random' or an array"
-            )
-        if self.kernel is not None:
-            if not isinstance(self.kernel, RBF):
-                raise TypeError(f"kernel must be an lvmfast kernel such as lvmfast.kernels.RBF(), got {self.kernel!r}")
-            self.kernel.validated(q)
-        if self.noise_variance is not None:
-            check_positive(self.noise_variance, "noise_variance")
-        if self.learning_rate is not None:
-            check_positive(self.learning_rate, "learning_rate")
-        check_choice(self.optimizer, "optimizer", ("auto", "lbfgs", "adam"))
-        check_integer(self.max_iter, "max_iter", 1)
-        check_positive(self.tol, "tol", zero=True)
-        if self.jitter != "auto":
-            if isinstance(self.jitter, str):
-                raise ValueError(f"jitter must be 'auto' or a number >= 0, got {self.jitter!r}")
-            check_positive(self.jitter, "jitter", zero=True)
-        if self.callback is not None and not callable(self.callback):
-            raise TypeError(f"callback must be callable, got {self.callback!r}")
-        _backend.check_device(self.device)
 
     def _checked_init(self, n: int):
         if isinstance(self.init, str):

@@ -158,7 +158,29 @@ def test_end_before_convergence_is_told():
     assert not model.converged_ and model.n_iter_ == 3
 
 
-@pytest.mark.parametrize("max_iter", [1, 7, 40, 44])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_good_start_is_not_lost(optimizer):
+    """A fit that goes on from another's parameters ends no worse, or says that it did not converge."""
+    Y = observations(60, 12)
+    fitted = lvm.GPLVM(optimizer="lbfgs", max_iter=300).fit(Y)
+    start = {"kernel": fitted.kernel_, "noise_variance": fitted.noise_variance_}
+    model = lvm.GPLVM(init=fitted.embedding_, optimizer=optimizer, max_iter=200, **start).fit(Y)
+    if optimizer != "adam" or model.converged_:
+        assert model.loss_curve_[-1] <= fitted.loss_curve_[-1] + 0.01 * abs(fitted.loss_curve_[-1])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_losses_of_lbfgs_do_not_rise(dtype):
+    """Also where a trial step needs jitter: it must not stay in the loss and end the fit."""
+    rng = np.random.default_rng(720)
+    Y = (rng.uniform(-2, 2, (58, 2)) @ rng.standard_normal((2, 7))).astype(dtype)
+    model = lvm.GPLVM(kernel=RBF(1e4, [10.0, 10.0]), optimizer="lbfgs", max_iter=100).fit(Y)
+    rise = np.diff(model.loss_curve_, prepend=np.inf).max()
+    bound = tolerance(dtype, 58) * np.abs(model.loss_curve_).max()
+    assert rise <= bound, f"{model.message_}, jitter_={model.jitter_}"
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 7, 40])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_attributes(optimizer, max_iter):
     Y = observations()

@@ -1,1 +1,0 @@
-"""Benchmarks of lvmfast beside its peers; see the README."""

@@ -1,0 +1,67 @@
+"""A GPLVM as a file: what of it is JSON and what are arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lvmfast.kernels import RBF
+from lvmfast.models._saving import jsonable, read_model, write_model
+
+FITTED_NUMBERS = (
+    "noise_variance_",
+    "log_marginal_likelihood_",
+    "n_iter_",
+    "n_evaluations_",
+    "converged_",
+    "message_",
+    "jitter_",
+    "n_features_in_",
+)
+
+
+def save_gplvm(model, path) -> None:
+    """Write a fitted model."""
+    params = model.get_params(deep=False)
+    arrays = {f"state.{name}": value for name, value in model._state.items()}
+    arrays.update({"Y_train": model.Y_train_, "embedding": model.embedding_})
+    kernels = {"kernel_": model.kernel_}
+    if model.kernel is not None:
+        kernels["kernel"] = model.kernel
+    for name, kernel in kernels.items():
+        arrays.update({f"{name}.{key}": np.asarray(value) for key, value in kernel.get_params().items()})
+    if isinstance(model.init, np.ndarray):
+        arrays["init"] = model.init
+        params["init"] = None
+    del params["kernel"]
+    params["callback"] = None
+    header = {"params": {name: jsonable(name, value) for name, value in params.items()}}
+    header["fitted"] = {name: getattr(model, name) for name in FITTED_NUMBERS}
+    if hasattr(model, "feature_names_in_"):
+        header["feature_names"] = [str(name) for name in model.feature_names_in_]
+    arrays.update({"mean": model.mean_, "scale": np.array(model._scale), "loss_curve": model.loss_curve_})
+    write_model(path, "GPLVM", header, arrays)
+
+
+def load_gplvm(cls, path):
+    """A model of class ``cls`` from a file that :func:`save_gplvm` wrote."""
+    header, arrays = read_model(path, "GPLVM")
+    model = cls(**header["params"])
+
+    def kernel(name):
+        values = {key: arrays[f"{name}.{key}"] for key in RBF.parameter_names if f"{name}.{key}" in arrays}
+        return RBF(**{k: v if v.ndim else float(v) for k, v in values.items()}) if values else None
+
+    model.kernel = kernel("kernel")
+    if "init" in arrays:
+        model.init = arrays["init"]
+    for name, value in header["fitted"].items():
+        setattr(model, name, value)
+    if "feature_names" in header:
+        model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+    model.kernel_ = kernel("kernel_")
+    model.embedding_, model.Y_train_ = arrays["embedding"], arrays["Y_train"]
+    model.mean_, model._scale = arrays["mean"], float(arrays["scale"])
+    model.loss_curve_ = arrays["loss_curve"]
+    prefix = "state."
+    model._state = {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
+    return model

@@ -1,0 +1,35 @@
+"""The checks of GPLVM's constructor arguments, made when a fit begins."""
+
+from __future__ import annotations
+
+from lvmfast import _backend
+from lvmfast._validation import check_choice, check_integer, check_positive
+from lvmfast.kernels import RBF
+
+
+def check_parameters(model, n: int, d: int) -> None:
+    """Raise unless the constructor's arguments make sense for Y of shape (n, d)."""
+    q = check_integer(model.n_components, "n_components", 1)
+    if isinstance(model.init, str) and model.init == "pca" and q > min(n, d):
+        raise ValueError(
+            f"n_components must be <= min(n_samples, n_features) = {min(n, d)} with init='pca', got {q}; use "
+            "init='random' or an array"
+        )
+    if model.kernel is not None:
+        if not isinstance(model.kernel, RBF):
+            raise TypeError(f"kernel must be an lvmfast kernel such as lvmfast.kernels.RBF(), got {model.kernel!r}")
+        model.kernel.validated(q)
+    if model.noise_variance is not None:
+        check_positive(model.noise_variance, "noise_variance")
+    if model.learning_rate is not None:
+        check_positive(model.learning_rate, "learning_rate")
+    check_choice(model.optimizer, "optimizer", ("auto", "lbfgs", "adam"))
+    check_integer(model.max_iter, "max_iter", 1)
+    check_positive(model.tol, "tol", zero=True)
+    if model.jitter != "auto":
+        if isinstance(model.jitter, str):
+            raise ValueError(f"jitter must be 'auto' or a number >= 0, got {model.jitter!r}")
+        check_positive(model.jitter, "jitter", zero=True)
+    if model.callback is not None and not callable(model.callback):
+        raise TypeError(f"callback must be callable, got {model.callback!r}")
+    _backend.check_device(model.device)

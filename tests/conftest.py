@@ -1,0 +1,53 @@
+"""Fixtures that change what lvmfast keeps for the process, and put it back; the same examples in every run."""
+
+from __future__ import annotations
+
+import hypothesis
+import numpy as np
+import pytest
+
+import lvmfast as lvm
+from lvmfast import _backend
+
+hypothesis.settings.register_profile("lvmfast", derandomize=True, database=None, deadline=None, max_examples=50)
+hypothesis.settings.load_profile("lvmfast")
+
+
+@pytest.fixture(params=_backend.cpu.instruction_sets())
+def instruction_set(request):
+    """Every set of kernels that this processor can run, in turn."""
+    before = _backend.cpu.instruction_set()
+    assert _backend.cpu.use_instruction_set(request.param)
+    yield request.param
+    _backend.cpu.use_instruction_set(before)
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request):
+    """Both real types."""
+    return request.param
+
+
+@pytest.fixture
+def set_num_threads(monkeypatch):
+    """``lvmfast.set_num_threads``, undone afterwards."""
+    before = lvm.get_num_threads()
+    monkeypatch.setattr(_backend, "_blas_limit", _backend._blas_limit)
+    yield lvm.set_num_threads
+    _backend.cpu.set_num_threads(before)
+
+
+@pytest.fixture
+def cuda():
+    """CuPy, where this build and this machine can use a GPU; elsewhere the test is skipped and says why."""
+    status = _backend.cuda_status()
+    if status != "built":
+        pytest.skip(f"lvmfast._cuda is {status}")
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    try:
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        pytest.skip(f"CUDA finds no device: {error}")
+    if not devices:
+        pytest.skip("CUDA finds no device")
+    return cupy
