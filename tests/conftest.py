@@ -51,3 +51,9 @@ def cuda():
     if not devices:
         pytest.skip("CUDA finds no device")
     return cupy
+
+
+@pytest.fixture
+def rng():
+    """A generator that starts anew for every test."""
+    return np.random.default_rng(20240229)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import signal
+import warnings
+
 import numpy as np
+import pytest
 
 from tests.reference import linalg as oracle
 
@@ -76,7 +82,7 @@ def indefinite(rng, n, lowest, dtype=np.float64):
 
 
 def layouts(A):
-    """``A`` in every memory layout: (name, array) with equal entries, the last one read-only."""
+    """``A`` in every memory layout: (name, array) with equal entries; the last one is read-only."""
     wide = np.zeros((*A.shape[:-1], 2 * A.shape[-1]), A.dtype)
     wide[..., ::2] = A
     backwards = A[..., ::-1].copy()[..., ::-1]
@@ -85,6 +91,35 @@ def layouts(A):
     yield "fortran", np.asfortranarray(A)
     yield "strided", wide[..., ::2]
     yield "reversed", backwards
-    yield "swapped bytes", A.astype(A.dtype.newbyteorder())
-    yield "list", A.tolist()
     yield "read-only", frozen
+
+
+def in_child(function, seconds=20):
+    """What ``function`` returns in a forked process, which is killed after ``seconds``: for what may hang."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system has no fork")
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on: a fork of a process with threads
+        child = os.fork()
+    if not child:
+        signal.alarm(seconds)
+        try:
+            answer = True, function()
+        except BaseException as error:
+            answer = False, error
+        try:
+            with os.fdopen(writer, "wb") as pipe:
+                pickle.dump(answer, pipe)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        data = pipe.read()
+    os.waitpid(child, 0)
+    if not data:
+        pytest.fail(f"no answer within {seconds} s")
+    good, value = pickle.loads(data)
+    if not good:
+        raise value
+    return value

@@ -8,24 +8,29 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 import lvmfast as lvm
 from lvmfast.exceptions import NotPositiveDefiniteError
 from lvmfast.models._gplvm_problem import Problem
+from tests.helpers import layouts, tolerance
 from tests.reference import gplvm as oracle
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_blas_thread():
+    """So small, two threads gain nothing, and lose much where other processes keep the cores."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
 
 OPTIMIZERS = ["auto", "lbfgs", "adam"]
 FITTED = ("embedding_", "noise_variance_", "mean_", "log_marginal_likelihood_", "loss_curve_")
 FITTED += ("n_iter_", "n_evaluations_", "converged_", "message_", "jitter_", "Y_train_")
 FITTED += ("n_features_in_",)
 RBF = lvm.kernels.RBF
-
-
-def tolerance(dtype, size, condition=1.0):
-    """Relative error of a backward stable solve of `size` unknowns."""
-    return 10 * np.finfo(dtype).eps * size * condition
 
 
 def observations(n=24, d=6, seed=0):
@@ -169,15 +174,17 @@ def test_a_good_start_is_not_lost(optimizer):
         assert model.loss_curve_[-1] <= fitted.loss_curve_[-1] + 0.01 * abs(fitted.loss_curve_[-1])
 
 
+@pytest.mark.parametrize("lengthscale", [3.0, 30.0])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_the_losses_of_lbfgs_do_not_rise(dtype):
+def test_the_losses_of_lbfgs_do_not_rise(dtype, lengthscale):
     """Also where a trial step needs jitter: it must not stay in the loss and end the fit."""
-    rng = np.random.default_rng(720)
-    Y = (rng.uniform(-2, 2, (58, 2)) @ rng.standard_normal((2, 7))).astype(dtype)
-    model = lvm.GPLVM(kernel=RBF(1e4, [10.0, 10.0]), optimizer="lbfgs", max_iter=100).fit(Y)
-    rise = np.diff(model.loss_curve_, prepend=np.inf).max()
-    bound = tolerance(dtype, 58) * np.abs(model.loss_curve_).max()
-    assert rise <= bound, f"{model.message_}, jitter_={model.jitter_}"
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        Y = (rng.uniform(-2, 2, (40, 2)) @ rng.standard_normal((2, 7))).astype(dtype)
+        model = lvm.GPLVM(kernel=RBF(1e4, lengthscale), optimizer="lbfgs", max_iter=60).fit(Y)
+        rise = np.diff(model.loss_curve_, prepend=np.inf).max()
+        bound = tolerance(dtype, 40) * np.abs(model.loss_curve_).max()
+        assert rise <= bound, f"seed {seed}: {model.message_}, jitter_={model.jitter_}"
 
 
 @pytest.mark.parametrize("max_iter", [1, 2, 7, 40])
@@ -243,20 +250,16 @@ def test_order_offset_and_sign_do_not_matter(change):
     np.testing.assert_allclose(b.log_marginal_likelihood_, a.log_marginal_likelihood_, rtol=1e-8)
 
 
-@pytest.mark.parametrize("layout", ["fortran", "strided", "reversed", "read-only", "list", "big"])
-def test_memory_layout_does_not_matter(layout):
-    Y = observations()
-    read_only = Y.copy()
-    read_only.flags.writeable = False
-    given = {
-        "fortran": np.asfortranarray(Y),
-        "strided": np.repeat(Y, 2, axis=1)[:, ::2],
-        "reversed": Y[::-1, ::-1].copy()[::-1, ::-1],
-        "read-only": read_only,
-        "list": Y.tolist(),
-        "big": Y.astype(">f8"),
-    }[layout]
-    assert_same(lvm.GPLVM(max_iter=45).fit(given), lvm.GPLVM(max_iter=45).fit(Y))
+LAYOUTS = {
+    **dict(layouts(observations())),
+    "list": observations().tolist(),
+    "swapped bytes": observations().astype(">f8"),
+}
+
+
+@pytest.mark.parametrize("given", LAYOUTS.values(), ids=LAYOUTS)
+def test_memory_layout_does_not_matter(given):
+    assert_same(lvm.GPLVM(max_iter=45).fit(given), lvm.GPLVM(max_iter=45).fit(observations()))
 
 
 def test_integers_are_fitted_in_float64():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from lvmfast.exceptions import NonFiniteError, NotPositiveDefiniteError
 from lvmfast.kernels import RBF
@@ -15,16 +16,20 @@ from lvmfast.models._gplvm_problem import (
     group_columns,
     reduce_columns,
 )
+from tests.helpers import assert_near, tolerance
 from tests.reference import gplvm as oracle
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_blas_thread():
+    """So small, two threads gain nothing, and lose much where other processes keep the cores."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
 
 NAN = np.nan
 VARIANCE, NOISE = 1.4, 0.15
 LENGTHSCALES = [pytest.param(0.9, id="scalar"), pytest.param([0.7, 1.6], id="ard")]
-
-
-def tolerance(dtype, size, condition=1.0):
-    """Relative error of a backward stable solve of `size` unknowns."""
-    return 10 * np.finfo(dtype).eps * size * condition
 
 
 def observations(n=10, d=4, seed=0):
@@ -86,11 +91,6 @@ def expected(problem, Y, theta, X, lengthscale, jitter=0.0):
     value, dX, dv, dl, dn = oracle.loss_and_gradient(X, scaled, VARIANCE, lengthscale, NOISE, jitter / problem.scale**2)
     tail = np.concatenate([[dv], np.atleast_1d(dl), [dn]])
     return value, np.concatenate([dX.ravel(), tail / (1 + np.exp(-theta[X.size :]))])
-
-
-def assert_near(actual, desired, relative):
-    """Agreement relative to the largest entry."""
-    np.testing.assert_allclose(actual, desired, rtol=0, atol=relative * max(1.0, np.abs(desired).max()))
 
 
 @pytest.mark.parametrize("center", [True, False])

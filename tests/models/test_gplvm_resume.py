@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from threadpoolctl import threadpool_limits
 
 import lvmfast as lvm
 from lvmfast.exceptions import FitInterruptedWarning
@@ -17,6 +18,14 @@ from lvmfast.models import FitStatus
 from lvmfast.models._gplvm_problem import Objective
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_blas_thread():
+    """So small, two threads gain nothing, and lose much where other processes keep the cores."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
 
 OPTIMIZERS = ["auto", "lbfgs", "adam"]
 MAX_ITER = 50  # "auto" goes over to L-BFGS after half
@@ -250,6 +259,15 @@ def test_resume_of_peculiar_fits(optimizer):
         for stop in (7, 44):
             model = interrupted_fit(new(optimizer, **params, callback=Interrupt(stop)), data)
             assert_same(model.resume(), desired)
+
+
+def test_resume_with_two_threads(set_num_threads):
+    """Large enough for both to work; few iterations, as they may wait for each other."""
+    set_num_threads(2)
+    wide = observations(80, 100)
+    desired = new("lbfgs", max_iter=8).fit(wide)
+    model = interrupted_fit(new("lbfgs", max_iter=8, callback=Interrupt(4)), wide)
+    assert_same(model.resume(), desired)
 
 
 @pytest.mark.parametrize(("before", "after"), [("adam", "lbfgs"), ("lbfgs", "adam")])

@@ -16,8 +16,8 @@ ULPS = 1.1
 
 # Where exp(x) overflows, where it becomes denormal, where it is half of the smallest denormal number.
 EDGES = {
-    np.float32: (88.72283, -87.33654, -103.97208),
-    np.float64: (709.782712893384, -708.396418532264, -745.13321910),
+    np.float32: (88.722839, -87.336545, -103.972077),
+    np.float64: (709.782712893384, -708.396418532264, -745.1332191019412),
 }
 
 
