@@ -4,7 +4,7 @@ Both minimise ``fun(theta) -> (value, gradient)`` and have the same face::
 
     result = optimizer.minimize(fun, theta, max_iter=100, tol=1e-5, on_iteration=..., state=None)
 
-A run has converged when ten iterations lower the value by at most ``tol * max(1, |value|)``.
+A run has converged when ten iterations change the best value by at most ``tol * max(1, |value|)``.
 ``result.state`` is a flat dict of arrays. Passed back as ``state`` it continues the run exactly where it ended,
 as if it had not stopped.
 """
@@ -78,15 +78,15 @@ PATIENCE = 10  # iterations over which an improvement is judged: single steps of
 
 
 def settled(values: list[float], tol: float) -> bool:
-    """Whether the last PATIENCE values improved on those before by at most ``tol * max(1, |value|)``."""
+    """Whether the best of the last PATIENCE values is that of those before, to ``tol * max(1, |value|)``."""
     if tol <= 0 or len(values) <= PATIENCE:
         return False
     before = min(values[:-PATIENCE])
-    return before - min(values[-PATIENCE:]) <= tol * max(1.0, abs(before))
+    return abs(before - min(values[-PATIENCE:])) <= tol * max(1.0, abs(before))
 
 
 def _settled_message(tol: float) -> str:
-    return f"no relative improvement of more than tol={tol:g} in {PATIENCE} iterations"
+    return f"no relative change of more than tol={tol:g} in {PATIENCE} iterations"
 
 
 class Adam:
@@ -117,18 +117,16 @@ class Adam:
         self.epsilon = check_positive(epsilon, "epsilon")
         self.schedule = schedule
 
-    def step(self, theta: np.ndarray, gradient: np.ndarray, state: dict, max_iter: int = 0) -> np.ndarray:
-        """The next ``theta``; ``state`` (``{}`` at first) is updated in place."""
-        if not state:
-            state.update(m=np.zeros_like(theta), v=np.zeros_like(theta), t=0)
-        state["t"] = t = int(state["t"]) + 1
-        m, v = state["m"], state["v"]
-        m += (1 - self.beta_1) * (gradient - m)
-        v += (1 - self.beta_2) * (gradient * gradient - v)
+    def step(self, theta: np.ndarray, gradient: np.ndarray, state: dict, max_iter: int = 0):
+        """The next ``(theta, state)``; ``state`` is ``{}`` at first. The arguments are left as they are."""
+        t = int(state["t"]) + 1 if state else 1
+        m, v = (state["m"], state["v"]) if state else (0.0, 0.0)
+        m = m + (1 - self.beta_1) * (gradient - m)
+        v = v + (1 - self.beta_2) * (gradient * gradient - v)
         rate = self.learning_rate * np.sqrt(1 - self.beta_2**t) / (1 - self.beta_1**t)
         if self.schedule is not None:
             rate *= self.schedule(t - 1, max_iter)
-        return theta - rate * m / (np.sqrt(v) + self.epsilon)
+        return theta - rate * m / (np.sqrt(v) + self.epsilon), {"m": m, "v": v, "t": t}
 
     def minimize(self, fun: Objective, theta, *, max_iter=100, tol=0.0, on_iteration=None, state=None):
         """At most ``max_iter`` steps from ``theta``; see the module's docstring."""
@@ -138,7 +136,7 @@ class Adam:
         if state is not None:
             theta = np.array(state["theta"])
             values = np.asarray(state["values"]).tolist()
-            moments = {"m": np.array(state["m"]), "v": np.array(state["v"]), "t": int(state["t"])}
+            moments = {"m": np.array(state["m"]), "v": np.array(state["v"]), "t": int(state["t"])} if values else {}
         converged = interrupted = stopped = False
         message = f"reached max_iter={max_iter}"
         try:
@@ -152,10 +150,10 @@ class Adam:
                         f"the loss is {value} at iteration {len(values)} of Adam; lower learning_rate="
                         f"{self.learning_rate:g}"
                     )
-                theta = self.step(theta, gradient, moments, max_iter)
+                theta, moments = self.step(theta, gradient, moments, max_iter)
                 values.append(float(value))
                 if on_iteration is not None and on_iteration(
-                    Progress(theta, values, len(values), partial(self._state, theta, values, moments))
+                    Progress(theta, list(values), len(values), partial(self._state, theta, list(values), moments))
                 ):
                     stopped, message = True, "stopped by the callback"
                     break
@@ -166,10 +164,8 @@ class Adam:
 
     @staticmethod
     def _state(theta, values, moments) -> dict:
-        copies = {name: np.copy(moment) for name, moment in moments.items()}
-        if not copies:
-            copies = {"m": np.zeros_like(theta), "v": np.zeros_like(theta), "t": np.array(0)}
-        return {"theta": theta.copy(), "values": np.array(values), **copies}
+        moments = moments or {"m": np.zeros_like(theta), "v": np.zeros_like(theta), "t": 0}
+        return {"theta": theta, "values": np.array(values), **moments}
 
 
 class LBFGS:
@@ -205,12 +201,11 @@ class LBFGS:
             reached["theta"] = np.array(intermediate_result.x)
             values.append(float(intermediate_result.fun))
             fresh = len(values) > reached["known"]
-            if (
-                fresh
-                and on_iteration is not None
-                and on_iteration(Progress(reached["theta"], values, record.asked, lambda: record.state(start, values)))
-            ):
-                stopped = True
+            if fresh and on_iteration is not None:
+                so_far = list(values)
+                state_now = partial(record.state, start, so_far, record.asked)
+                stopped = bool(on_iteration(Progress(reached["theta"], so_far, record.asked, state_now)))
+            if stopped:
                 raise StopIteration
             if settled(values, tol):
                 raise StopIteration
@@ -240,7 +235,7 @@ class LBFGS:
                 message = str(result.message)
         except KeyboardInterrupt:
             interrupted, message = True, "interrupted from the keyboard"
-        saved = record.state(start, values)
+        saved = record.state(start, values, len(record.values))
         return OptimizeResult(
             reached["theta"], values, len(record.values), converged, interrupted, stopped, message, saved
         )
@@ -269,12 +264,13 @@ class _Record:
         self.asked += 1
         return self.values[self.asked - 1], self.gradients[self.asked - 1].copy()
 
-    def state(self, start: np.ndarray, iterations: list[float]) -> dict:
-        gradients = np.array(self.gradients) if self.gradients else np.empty((0, start.size))
+    def state(self, start: np.ndarray, iterations: list[float], count: int) -> dict:
+        """What a run takes to go on after the first ``count`` answers."""
+        gradients = np.array(self.gradients[:count]) if count else np.empty((0, start.size))
         return {
             "start": start,
             "iterations": np.array(iterations),
-            "record_values": np.array(self.values),
+            "record_values": np.array(self.values[:count]),
             "record_gradients": gradients,
-            "record_marks": np.array(self.marks),
+            "record_marks": np.array(self.marks[:count]),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hypothesis
 import numpy as np
 import pytest
+import threadpoolctl
 
 import lvmfast as lvm
 from lvmfast import _backend
@@ -32,9 +33,13 @@ def dtype(request):
 def set_num_threads(monkeypatch):
     """``lvmfast.set_num_threads``, undone afterwards."""
     before = lvm.get_num_threads()
+    libraries = threadpoolctl.ThreadpoolController().select(user_api="blas").lib_controllers
+    blas = [(library, library.get_num_threads()) for library in libraries]
     monkeypatch.setattr(_backend, "_blas_limit", _backend._blas_limit)
     yield lvm.set_num_threads
     _backend.cpu.set_num_threads(before)
+    for library, size in blas:
+        library.set_num_threads(size)
 
 
 @pytest.fixture

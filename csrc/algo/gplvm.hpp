@@ -52,7 +52,7 @@ class GplvmObjective {
     *result = {};
     std::fill(d_x, d_x + n_ * q_, 0.0);
     std::fill(d_lengthscale, d_lengthscale + q_, 0.0);
-    const std::vector<double> centre = column_means(x, n_, q_);
+    const std::vector<double> centre = column_centres(x, n_, q_);
     T* k = k_.reserve(largest_ * largest_);
     T* a = a_.reserve(std::max<int64_t>(largest_a_, 1));
     std::vector<double> d_rows(largest_ * q_), d_scale(q_);

@@ -33,7 +33,7 @@ class GplvmProjection {
                   const double* lengthscale, double noise)
       : n_(n), q_(q), noise_(noise), x_(x, x + n * q), lengthscale_(lengthscale, lengthscale + q) {
     kernel_ = {kind, variance, lengthscale_.data(), q};
-    centre_ = column_means(x, n, q);
+    centre_ = column_centres(x, n, q);
     points_.assign(x, n, q, nullptr, centre_.data(), lengthscale_.data());
   }
 

@@ -12,7 +12,7 @@ namespace lvm {
 // out (n, m) row-major: k(x_i, z_j). With z null, k(x_i, x_j): exactly symmetric, variance on the diagonal.
 template <class Device, class T>
 void gram(const KernelParameters<T>& kernel, const T* x, int64_t n, const T* z, int64_t m, T* out) {
-  const std::vector<double> centre = column_means(x, n, kernel.q);
+  const std::vector<double> centre = column_centres(x, n, kernel.q);
   typename Device::template Points<T> rows, cols;
   rows.assign(x, n, kernel.q, nullptr, centre.data(), kernel.lengthscale);
   if (z) {
@@ -29,7 +29,7 @@ void gram(const KernelParameters<T>& kernel, const T* x, int64_t n, const T* z, 
 template <class Device, class T>
 void gram_vjp(const KernelParameters<T>& kernel, const T* x, int64_t n, const T* z, int64_t m, const T* cotangent,
               double* d_x, double* d_z, double* d_lengthscale, double* d_variance) {
-  const std::vector<double> centre = column_means(x, n, kernel.q);
+  const std::vector<double> centre = column_centres(x, n, kernel.q);
   typename Device::template Points<T> rows, cols;
   rows.assign(x, n, kernel.q, nullptr, centre.data(), kernel.lengthscale);
   if (z) {

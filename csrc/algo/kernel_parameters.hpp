@@ -1,6 +1,8 @@
 // A stationary kernel's parameters, and the way from scaled gradients back to them.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -16,15 +18,17 @@ struct KernelParameters {
   int64_t q;
 };
 
-// Mean of the rows of x: kernels see centred inputs, so that a common offset costs no digits.
+// Median of each column of x. Kernels see inputs less this centre, so that a common offset costs no digits; a
+// mean would do that too, but one far point would move it and cost the others theirs.
 template <class T>
-std::vector<double> column_means(const T* x, int64_t n, int64_t q) {
-  std::vector<double> mean(q, 0.0);
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t k = 0; k < q; ++k) mean[k] += static_cast<double>(x[i * q + k]);
+std::vector<double> column_centres(const T* x, int64_t n, int64_t q) {
+  std::vector<double> centre(q, 0.0), column(n);
+  for (int64_t k = 0; k < q && n > 0; ++k) {
+    for (int64_t i = 0; i < n; ++i) column[i] = static_cast<double>(x[i * q + k]);
+    std::nth_element(column.begin(), column.begin() + n / 2, column.end());
+    centre[k] = std::isfinite(column[n / 2]) ? column[n / 2] : 0.0;
   }
-  for (double& m : mean) m /= static_cast<double>(n > 0 ? n : 1);
-  return mean;
+  return centre;
 }
 
 // From the sums that gram_pullback leaves (scaled coordinates, variance left out) to gradients:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lvmfast.kernels import RBF
+from lvmfast.models._gplvm_posterior import PosteriorCache
 from lvmfast.models._saving import jsonable, read_model, write_model
 
 FITTED_NUMBERS = (
@@ -22,7 +23,7 @@ FITTED_NUMBERS = (
 def save_gplvm(model, path) -> None:
     """Write a fitted model."""
     params = model.get_params(deep=False)
-    arrays = {f"state.{name}": value for name, value in model._state.items()}
+    arrays = {f"state.{name}": np.asarray(value) for name, value in model._state.items()}
     arrays.update({"Y_train": model.Y_train_, "embedding": model.embedding_})
     kernels = {"kernel_": model.kernel_}
     if model.kernel is not None:
@@ -62,6 +63,7 @@ def load_gplvm(cls, path):
     model.embedding_, model.Y_train_ = arrays["embedding"], arrays["Y_train"]
     model.mean_, model._scale = arrays["mean"], float(arrays["scale"])
     model.loss_curve_ = arrays["loss_curve"]
+    model._cache = PosteriorCache()
     prefix = "state."
     model._state = {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
     return model

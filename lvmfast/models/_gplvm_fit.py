@@ -60,15 +60,15 @@ class Stage:
     tol: float
 
 
-def make_stages(optimizer: str, learning_rate, max_iter: int, tol: float, dtype: np.dtype) -> list[Stage]:
-    """The stages of ``GPLVM(optimizer=...)``."""
+def make_stages(optimizer: str, learning_rate, max_iter: int, tol: float, dtype: np.dtype, explore: bool):
+    """The list of stages of ``GPLVM(optimizer=...)``; ``explore`` is false where the start is to be kept."""
     if optimizer == "adam":
         return [Stage(Adam(0.1 if learning_rate is None else learning_rate), dtype, max_iter, tol)]
-    if optimizer == "lbfgs":
+    if optimizer == "lbfgs" or not explore:
         return [Stage(LBFGS(), dtype, max_iter, tol)]
     rate = EXPLORE_RATE if learning_rate is None else learning_rate
-    explore = Adam(rate, beta_2=0.99, schedule=cosine_decay)
-    first = Stage(explore, np.dtype(np.float32), min(EXPLORE_ITERATIONS, max_iter // 2), 0.0)
+    adam = Adam(rate, beta_2=0.99, schedule=cosine_decay)
+    first = Stage(adam, np.dtype(np.float32), min(EXPLORE_ITERATIONS, max_iter // 2), 0.0)
     return [first, Stage(LBFGS(), dtype, max_iter, tol)]
 
 
@@ -83,7 +83,7 @@ class Snapshot:
 
 def first_state(theta: np.ndarray) -> dict:
     """The state of a fit that has not begun."""
-    return {"stage": 0, "losses": np.empty(0), "evaluations": 0, "theta": theta, "jitter": 0.0}
+    return {"stage": 0, "losses": np.empty(0), "evaluations": 0, "theta": theta}
 
 
 class StagedFit:
@@ -101,9 +101,16 @@ class StagedFit:
         self._make_objective, self.stages = make_objective, stages
         self.stage = min(int(state["stage"]), len(stages) - 1)
         self._losses, self._evaluations = np.asarray(state["losses"]), int(state["evaluations"])
-        self._theta, self._jitter = np.array(state["theta"]), float(state["jitter"])
+        self._theta = np.array(state["theta"])
         prefix = "optimizer."
         self._memory = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)} or None
+        if self._memory and str(state["optimizer"]) != type(stages[self.stage].optimizer).__name__:
+            # Another optimizer goes on from the same place, with no memory.
+            done = len(self._memory.get("values", self._memory.get("iterations", ())))
+            self.stage = len(stages) - 1
+            self._losses = np.asarray(state["all_losses"])
+            self._evaluations += done
+            self._memory = None
         self.objective = self.snapshot = None
 
     def run(self, on_iteration: Callable[[Callable[[], Snapshot], int, float, int], bool]) -> OptimizeResult:
@@ -111,7 +118,6 @@ class StagedFit:
         while True:
             stage = self.stages[self.stage]
             self.objective = self._make_objective(stage.dtype)
-            self.objective.jitter = max(self.objective.jitter, self._jitter)
             result = stage.optimizer.minimize(
                 self.objective,
                 self._theta,
@@ -120,29 +126,39 @@ class StagedFit:
                 on_iteration=lambda progress: self._report(progress, on_iteration),
                 state=self._memory,
             )
-            self.snapshot = self._snapshot(result.theta, result.values, result.n_evaluations, result.state)
+            self.snapshot = _snapshot(
+                *(self.stages, self.stage, self._losses, self._evaluations, self.objective.loss_offset()),
+                *(result.theta, result.values, result.n_evaluations, result.state),
+            )
             if result.interrupted or result.stopped or self.stage == len(self.stages) - 1:
                 return result
             self.stage += 1
             self._losses, self._evaluations = self.snapshot.losses, self.snapshot.n_evaluations
-            self._theta, self._memory, self._jitter = result.theta, None, 0.0
+            self._theta, self._memory = result.theta, None
 
     def _report(self, progress: Progress, on_iteration) -> bool:
-        def snapshot():
-            return self._snapshot(progress.theta, progress.values, progress.n_evaluations, progress.state())
+        stage, losses, evaluations = self.stage, self._losses, self._evaluations
+
+        def snapshot():  # of this iteration, also when asked later
+            return _snapshot(
+                *(self.stages, stage, losses, evaluations, self.objective.loss_offset()),
+                *(progress.theta, progress.values, progress.n_evaluations, progress.state()),
+            )
 
         iteration = len(self._losses) + len(progress.values)
         loss = progress.values[-1] + self.objective.loss_offset()
         return on_iteration(snapshot, iteration, loss, self._evaluations + progress.n_evaluations)
 
-    def _snapshot(self, theta, values, n_evaluations, optimizer_state) -> Snapshot:
-        state = {
-            "stage": self.stage,
-            "losses": self._losses,
-            "evaluations": self._evaluations,
-            "theta": theta,
-            "jitter": self.objective.jitter,
-            **{f"optimizer.{name}": value for name, value in optimizer_state.items()},
-        }
-        losses = np.concatenate([self._losses, np.asarray(values) + self.objective.loss_offset()])
-        return Snapshot(state, losses, self._evaluations + n_evaluations)
+
+def _snapshot(stages, stage, losses, evaluations, offset, theta, values, n_evaluations, optimizer_state) -> Snapshot:
+    every = np.concatenate([losses, np.asarray(values) + offset])
+    state = {
+        "stage": stage,
+        "losses": losses,
+        "all_losses": every,
+        "evaluations": evaluations,
+        "theta": theta,
+        "optimizer": type(stages[stage].optimizer).__name__,
+        **{f"optimizer.{name}": value for name, value in optimizer_state.items()},
+    }
+    return Snapshot(state, every, evaluations + n_evaluations)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lvmfast import _backend
 from lvmfast._validation import check_choice, check_integer, check_positive
 from lvmfast.kernels import RBF
@@ -19,6 +21,8 @@ def check_parameters(model, n: int, d: int) -> None:
         if not isinstance(model.kernel, RBF):
             raise TypeError(f"kernel must be an lvmfast kernel such as lvmfast.kernels.RBF(), got {model.kernel!r}")
         model.kernel.validated(q)
+    if not isinstance(model.center, (bool, np.bool_)):
+        raise TypeError(f"center must be True or False, got {model.center!r}")
     if model.noise_variance is not None:
         check_positive(model.noise_variance, "noise_variance")
     if model.learning_rate is not None:

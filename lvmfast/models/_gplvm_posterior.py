@@ -56,9 +56,9 @@ class Posterior:
     def mean(self, X_new: np.ndarray) -> np.ndarray:
         """Posterior mean (n, d), scaled; zero (the prior's) in columns that were never observed."""
         mean = np.zeros((len(X_new), self.problem.d))
-        K = self.kernel(X_new, self.X)
+        K = self.kernel(self.X, X_new)  # in this order: centred on the training latents, whatever is new
         for part in self.parts:
-            k = K if part.rows is None else np.ascontiguousarray(K[:, part.rows])
+            k = np.ascontiguousarray((K if part.rows is None else K[part.rows]).T)
             mean[:, part.columns] = _backend.cpu.row_product(k, part.weights)
         return mean
 
@@ -111,10 +111,18 @@ class Posterior:
                     better = value < best
                     latents[rows[better]] = x[better]
                     best = np.where(better, value, best)
-            log_density[rows] = -best
+            log_density[rows] = self._unseen_log_density(Y[rows]) - best
             if progress is not None:
                 progress(len(rows))
         return latents, log_density
+
+    def _unseen_log_density(self, Y: np.ndarray) -> np.ndarray:
+        """log density (n,) of the entries in columns that training never observed: the prior's, for any latent."""
+        unseen = np.ones(self.problem.d, bool)
+        for part in self.parts:
+            unseen[part.columns] = False
+        y, v = Y[:, unseen], self.variance + self.noise
+        return -0.5 * np.nansum(np.where(np.isnan(y), np.nan, np.log(2 * np.pi * v) + y * y / v), axis=1)
 
     def latent_variances(self, Y: np.ndarray, latents: np.ndarray) -> np.ndarray:
         """Laplace variances (n, q): the diagonal of the inverse Hessian of -log p(y | x) at the latents.
@@ -135,11 +143,10 @@ class Posterior:
                 hessian[:, k] = (up - down) / (2 * step[k])
             hessian = 0.5 * (hessian + np.swapaxes(hessian, 1, 2))
             eigenvalues, vectors = np.linalg.eigh(hessian)
-            with np.errstate(divide="ignore"):
-                inverse = np.where(eigenvalues > 0, 1.0 / eigenvalues, np.inf)
-                weights = vectors**2
-                terms = np.where(weights > 0, weights * inverse[:, None, :], 0.0)
-            variances[rows] = terms.sum(axis=2)
+            flat = (eigenvalues <= 0)[:, None, :]
+            inverse = 1.0 / np.where(flat, 1.0, eigenvalues[:, None, :])
+            unbounded = (flat & (vectors != 0)).any(axis=2)
+            variances[rows] = np.where(unbounded, np.inf, (vectors**2 * np.where(flat, 0.0, inverse)).sum(axis=2))
         return variances
 
     def _chunks(self, Y: np.ndarray):
@@ -178,6 +185,12 @@ class Posterior:
         density = np.stack([problem.evaluate(self.X[nearest[:, c]])[0] for c in range(count)], axis=1)
         order = np.argsort(density, axis=1, kind="stable")[:, : min(STARTS, count)]
         return self.X[np.take_along_axis(nearest, order, axis=1)]
+
+
+class PosteriorCache:
+    """A fitted model's posterior, which can be made again from its attributes."""
+
+    posterior: Posterior | None = None
 
 
 class _RowProblem:

@@ -78,13 +78,16 @@ class Problem:
         counts = np.maximum(observed.sum(axis=0), 1)
         self.mean = np.where(observed, Y, 0).sum(axis=0) / counts if center else np.zeros(self.d)
         Y -= self.mean
-        self.scale = float(np.sqrt(np.nanmean(Y * Y)))
-        if not self.scale > 0 or not np.isfinite(self.scale):
+        with np.errstate(over="ignore"):
+            square = float(np.nanmean(Y * Y))
+        self.scale = float(np.sqrt(square))
+        if not np.isfinite(square):
+            raise ValueError(f"Y must have a finite mean square, got {square}; rescale it")
+        if self.scale <= 8 * np.finfo(np.float64).eps * np.abs(self.mean).max() or square < np.finfo(float).tiny:
+            rule = "must vary around the means of its columns" if center else "must have entries other than zero"
             raise ValueError(
-                "Y must vary: after subtracting the column means all its entries are zero, so that there is "
-                "nothing to explain; got a constant Y"
-                if self.scale == 0
-                else f"Y must have a finite mean square, got {self.scale}; rescale it"
+                f"Y {rule}, or there is nothing to explain; got {'a constant Y' if center else 'zeros'} (root mean "
+                f"square {self.scale:.3g})"
             )
         Y /= self.scale
         self.groups = [
@@ -116,9 +119,9 @@ class Problem:
         latents[:, flat] = 0.01 * rng.standard_normal((self.n, int(flat.sum())))
         return latents
 
-    def objective(self, kernel, q: int, jitter, dtype=None) -> Objective:
-        """The loss as a function of one flat vector."""
-        return Objective(self, kernel, q, jitter, self.dtype if dtype is None else np.dtype(dtype))
+    def objective(self, kernel, q: int, jitter, dtype=None, check_interrupt=None) -> Objective:
+        """The loss as a function of one flat vector; ``check_interrupt()`` is called before each evaluation."""
+        return Objective(self, kernel, q, jitter, self.dtype if dtype is None else np.dtype(dtype), check_interrupt)
 
 
 class Objective:
@@ -129,12 +132,13 @@ class Objective:
     Attributes
     ----------
     jitter : float
-        What has been added to the diagonal so far, in scaled units; never falls during a fit.
+        What the last evaluation added to the diagonal, in scaled units.
     """
 
-    def __init__(self, problem: Problem, kernel, q: int, jitter, dtype: np.dtype):
+    def __init__(self, problem: Problem, kernel, q: int, jitter, dtype: np.dtype, check_interrupt=None):
         self.problem, self.q, self.dtype = problem, q, dtype
-        self.kind = kernel.kind
+        self._check_interrupt = check_interrupt
+        self.kind, self._kernel_type = kernel.kind, type(kernel)
         self.ard = np.ndim(kernel.lengthscale) == 1
         module = _backend.module_for()
         kernel_objective = module.GplvmObjective64 if dtype == np.float64 else module.GplvmObjective32
@@ -146,10 +150,12 @@ class Objective:
         self.variance_bijector = Softplus(VARIANCE_FLOOR)
         self.lengthscale_bijector = Softplus(LENGTHSCALE_FLOOR)
         self.noise_bijector = Softplus(NOISE_FLOOR)
+        # Every evaluation starts from the same jitter: the loss is a function of theta, not of the way there.
         if isinstance(jitter, str):
-            self.jitter, self._jitter_range = 0.0, JITTER_RANGE[dtype]
+            self._first_jitter, self._jitter_range = 0.0, JITTER_RANGE[dtype]
         else:
-            self.jitter, self._jitter_range = float(jitter) / problem.scale**2, (0.0, 0.0)
+            self._first_jitter, self._jitter_range = float(jitter) / problem.scale**2, (0.0, 0.0)
+        self.jitter = self._first_jitter
 
     @property
     def n_latents(self) -> int:
@@ -179,6 +185,8 @@ class Objective:
         )
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        if self._check_interrupt is not None:
+            self._check_interrupt()
         X, variance, lengthscale, noise = self.unpack(theta)
         code, pivot, self.jitter, value, dX, d_variance, d_lengthscale, d_noise = self._compiled.evaluate(
             self.kind,
@@ -186,7 +194,7 @@ class Objective:
             variance,
             np.ascontiguousarray(lengthscale, dtype=self.dtype),
             noise,
-            self.jitter,
+            self._first_jitter,
             *self._jitter_range,
         )
         if code:
@@ -209,10 +217,13 @@ class Objective:
         return self.problem.count * float(np.log(self.problem.scale)) / self.problem.d
 
     def _raise(self, X, variance, lengthscale, noise, code, pivot):
-        if not np.isfinite(X).all():
-            raise NonFiniteError("the latents are no longer finite; lower learning_rate, or start from another init")
-        from lvmfast.kernels import RBF
-
-        K = RBF(variance, np.array(lengthscale))(np.ascontiguousarray(X))
+        parameters = np.array([variance, *lengthscale, noise])
+        if not (np.isfinite(parameters).all() and np.isfinite(X).all() and np.abs(X).max() < 1e100):
+            raise NonFiniteError(
+                f"the latents or parameters ran away (largest latent {np.abs(X).max():.3g}, variance {variance:.3g}, "
+                f"lengthscale {lengthscale[0]:.3g}, noise variance {noise:.3g}, in units of Y's mean square); lower "
+                "learning_rate, or start from another init"
+            )
+        K = self._kernel_type(variance, np.array(lengthscale))(np.ascontiguousarray(X))
         K[np.diag_indices_from(K)] += noise + self.jitter
         raise_factorisation_error(K, code, pivot, self.jitter, "the covariance k(X, X) + noise_variance * I")

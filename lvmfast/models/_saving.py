@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zipfile
 
 import numpy as np
 
@@ -27,11 +28,16 @@ def write_model(path, kind: str, header: dict, arrays: dict) -> None:
 
 def read_model(path, kind: str) -> tuple[dict, dict]:
     """The header and the arrays of a file that :func:`write_model` wrote for ``kind``."""
-    with np.load(path, allow_pickle=False) as file:
-        if "header" not in file.files:
-            raise ValueError(f"path must name a file written by {kind}.save, got {os.fspath(path)!r}")
-        header = json.loads(file["header"].tobytes().decode())
-        arrays = {name: file[name] for name in file.files if name != "header"}
+    wrong = f"path must name a file written by {kind}.save, got {os.fspath(path)!r}"
+    with open(path, "rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise ValueError(wrong)
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            if "header" not in file.files:
+                raise ValueError(wrong)
+            header = json.loads(file["header"].tobytes().decode())
+            arrays = {name: file[name] for name in file.files if name != "header"}
     if header.get("kind") != kind or header.get("format", FORMAT + 1) > FORMAT:
         raise ValueError(
             f"path must name a {kind} of format <= {FORMAT}, got {header.get('kind')!r} of format "

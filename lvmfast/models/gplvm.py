@@ -13,13 +13,14 @@ from tqdm.auto import tqdm
 
 from lvmfast import _backend
 from lvmfast._backend import blas_threads
+from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import as_matrix, check_choice, check_integer, check_rng
 from lvmfast.exceptions import FitInterruptedWarning
 from lvmfast.kernels import RBF
 from lvmfast.models._gplvm_file import load_gplvm, save_gplvm
 from lvmfast.models._gplvm_fit import FitStatus, StagedFit, first_state, make_stages
 from lvmfast.models._gplvm_parameters import check_parameters
-from lvmfast.models._gplvm_posterior import Posterior
+from lvmfast.models._gplvm_posterior import Posterior, PosteriorCache
 from lvmfast.models._gplvm_problem import Problem
 
 __all__ = ["GPLVM", "FitStatus"]
@@ -48,9 +49,10 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         normal draws, or the array.
     optimizer : {"auto", "lbfgs", "adam"}, default="auto"
         "auto" moves the latents with Adam in float32 (cosine schedule) for half of ``max_iter``, at most 100
-        iterations, then converges with L-BFGS; it gets farther in less time than either alone.
+        iterations, then converges with L-BFGS; it gets farther in less time than either alone. From an array
+        ``init`` it goes straight to L-BFGS, so that a good start is kept.
     learning_rate : float, default=None
-        Of Adam, in standard deviations of the initial latents. None: 0.3 for "auto", 0.1 for "adam".
+        Of Adam, in standard deviations of the initial latents; L-BFGS has none. None: 0.3 for "auto", 0.1 for "adam".
     max_iter : int, default=500
         Iterations in all.
     tol : float, default=1e-5
@@ -94,7 +96,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     jitter_ : float
         What was added to the diagonal, in the units of ``noise_variance_``.
     Y_train_ : array of shape (n, d)
-        The observations; predictions need them. Not a copy where Y had the right type.
+        The observations, a copy; predictions need them.
     n_features_in_ : int
     feature_names_in_ : array
         Where Y had column names.
@@ -179,15 +181,20 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """
         data = self._check_training_data(Y)
         check_parameters(self, *data.shape)
-        problem = Problem(data, center=self.center)
-        X = problem.initial_latents(self._checked_init(len(data)), self.n_components, check_rng(self.random_state))
+        init, rng = self._checked_init(len(data)), check_rng(self.random_state)
+        with blas_threads():
+            problem = Problem(data, center=self.center)
+            X = problem.initial_latents(init, self.n_components, rng)
         kernel = self.kernel if self.kernel is not None else RBF(problem.scale**2, 1.3)
         noise = 1.3 * problem.scale**2 if self.noise_variance is None else self.noise_variance
         objective = problem.objective(kernel, self.n_components, self.jitter)
         square = problem.scale**2
         theta = objective.pack(X, kernel.variance / square, kernel.lengthscale, noise / square)
-        self._run(problem, kernel, data, first_state(theta))
-        validate_data(self, Y, skip_check_array=True, reset=True)
+
+        def name_features(model):
+            validate_data(model, Y, skip_check_array=True, reset=True)
+
+        self._run(problem, kernel, data, first_state(theta), name_features)
         return self
 
     def fit_transform(self, Y, y=None) -> np.ndarray:
@@ -197,8 +204,9 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def resume(self, max_iter=None) -> GPLVM:
         """Go on with a fit that was interrupted, stopped, checkpointed or ended by ``max_iter``.
 
-        The result is the same, bit for bit, as of a fit that had not stopped (with the same versions of lvmfast, SciPy
-        and BLAS, and as many threads).
+        The result is the same, bit for bit, as of a fit that had not stopped (with the same parameters, the same
+        versions of lvmfast, SciPy and BLAS, and as many threads). A larger ``max_iter`` counts as the same, for
+        ``optimizer="auto"`` if both are at least 200. With another ``optimizer`` the fit goes on from where it is.
 
         Parameters
         ----------
@@ -215,8 +223,14 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {max_iter}")
             self.set_params(max_iter=max_iter)
         check_parameters(self, *self.Y_train_.shape)
-        problem = Problem(self.Y_train_, center=self.center)
-        self._run(problem, self.kernel_, self.Y_train_, self._state)
+        if self.n_components != self.embedding_.shape[1]:
+            raise ValueError(
+                f"n_components must stay {self.embedding_.shape[1]} to resume a fit, got {self.n_components}; fit anew"
+            )
+        features = {name: vars(self)[name] for name in ("n_features_in_", "feature_names_in_") if name in vars(self)}
+        with blas_threads():
+            problem = Problem(self.Y_train_, center=self.center)
+        self._run(problem, self.kernel_, self.Y_train_, self._state, lambda model: vars(model).update(features))
         return self
 
     def transform(self, Y, *, return_std=False):
@@ -260,7 +274,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         Y : array of shape (m, d)
         std : array of shape (m, d)
-            Only with ``return_std``; read-only where all columns share it.
+            Only with ``return_std``.
         """
         X, posterior = self._check_latents(X)
         scale, dtype = self._scale, self.embedding_.dtype
@@ -314,11 +328,14 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     # How a fit runs.
 
-    def _run(self, problem, kernel, data, state) -> None:
-        """From ``state`` to the end; sets the fitted attributes."""
+    def _run(self, problem, kernel, data, state, name_features) -> None:
+        """From ``state`` to the end; sets the fitted attributes, then warns."""
         begun = time.perf_counter()
-        stages = make_stages(self.optimizer, self.learning_rate, self.max_iter, self.tol, problem.dtype)
-        fit = StagedFit(lambda dtype: problem.objective(kernel, self.n_components, self.jitter, dtype), stages, state)
+        explore = isinstance(self.init, str)
+        stages = make_stages(self.optimizer, self.learning_rate, self.max_iter, self.tol, problem.dtype, explore)
+
+        def make_objective(dtype):
+            return problem.objective(kernel, self.n_components, self.jitter, dtype, check_interrupt)
 
         def on_iteration(snapshot, iteration, loss, n_evaluations):
             bar.n = iteration
@@ -328,19 +345,21 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
             def model():
                 fitted = type(self)(**{**self.get_params(deep=False), "callback": None})
-                fitted._finish(problem, kernel, data, fit.objective, snapshot(), False, "a checkpoint")
-                fitted.n_features_in_ = data.shape[1]
+                objective = problem.objective(kernel, self.n_components, self.jitter)
+                fitted._finish(problem, kernel, data, objective, snapshot(), False, "a checkpoint")
+                name_features(fitted)
                 return fitted
 
             elapsed = time.perf_counter() - begun
             return bool(self.callback(FitStatus(iteration, loss, n_evaluations, elapsed, model)))
 
-        with tqdm(total=self.max_iter, disable=not self.verbose, desc="GPLVM", unit="it") as bar, blas_threads():
+        bar = tqdm(total=self.max_iter, disable=not self.verbose, desc="GPLVM", unit="it")
+        with bar, blas_threads(), deferred_interrupt() as check_interrupt:
+            fit = StagedFit(make_objective, stages, state)
             result = fit.run(on_iteration)
-            objective = fit.objective
-            if objective.dtype != problem.dtype:  # stopped in a stage of lower precision
-                objective = problem.objective(kernel, self.n_components, self.jitter)
+            objective = problem.objective(kernel, self.n_components, self.jitter)
             self._finish(problem, kernel, data, objective, fit.snapshot, result.converged, result.message)
+            name_features(self)
         if result.interrupted:
             warnings.warn(
                 f"the fit was interrupted after {self.n_iter_} iterations; the model holds what was reached, and "
@@ -349,11 +368,12 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 stacklevel=3,
             )
         elif not (result.converged or result.stopped):
+            if self.n_iter_ >= self.max_iter:
+                cause = f"max_iter={self.max_iter} was not enough; go on with resume(max_iter=...), or raise tol"
+            else:
+                cause = "the line search found no lower loss: it may be at the limit of rounding; look at loss_curve_"
             warnings.warn(
-                f"the fit ended before convergence ({result.message}): max_iter={self.max_iter} was not enough; go on "
-                "with resume(max_iter=...), or raise tol",
-                ConvergenceWarning,
-                stacklevel=3,
+                f"the fit ended before convergence ({result.message}): {cause}", ConvergenceWarning, stacklevel=3
             )
 
     def _finish(self, problem, kernel, data, objective, snapshot, converged, message) -> None:
@@ -375,17 +395,17 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.converged_, self.message_ = bool(converged), message
         self.Y_train_ = data
         self._state = snapshot.state
-        self._posterior_cache = None
+        self._cache = PosteriorCache()
 
     def _posterior(self) -> Posterior:
-        if getattr(self, "_posterior_cache", None) is None:
+        if self._cache.posterior is None:
             problem = Problem(self.Y_train_, center=self.center)
             square = problem.scale**2
             kernel = type(self.kernel_)(self.kernel_.variance / square, self.kernel_.lengthscale)
             noise, jitter = self.noise_variance_ / square, self.jitter_ / square
             with blas_threads():
-                self._posterior_cache = Posterior(problem, kernel, self.embedding_, noise, jitter)
-        return self._posterior_cache
+                self._cache.posterior = Posterior(problem, kernel, self.embedding_, noise, jitter)
+        return self._cache.posterior
 
     def _project(self, scaled):
         with tqdm(total=len(scaled), disable=not self.verbose, desc="transform", unit="row") as bar:
@@ -395,13 +415,15 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _check_training_data(self, Y) -> np.ndarray:
         check_choice(self.missing, "missing", ("raise", "marginalize"))
-        _backend.module_for(Y)
+        _refuse_text(Y)
         marginalize = self.missing == "marginalize"
         data = check_array(
             Y,
             dtype=(np.float64, np.float32),
             ensure_all_finite="allow-nan",
             ensure_min_samples=2,
+            order="C",
+            copy=True,
             input_name="Y",
             estimator=self,
         )
@@ -428,11 +450,11 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _check_new_rows(self, Y) -> tuple[np.ndarray, np.ndarray]:
         """New rows as given and scaled like the training data, in float64."""
         check_is_fitted(self)
-        _backend.module_for(Y)
-        validate_data(self, Y, skip_check_array=True, reset=False)
+        _refuse_text(Y)
         data = check_array(
-            Y, dtype=(np.float64, np.float32), ensure_all_finite="allow-nan", input_name="Y", estimator=self
+            Y, dtype=(np.float64, np.float32), order="C", ensure_all_finite="allow-nan", input_name="Y", estimator=self
         )
+        validate_data(self, Y, skip_check_array=True, reset=False)
         empty = np.isnan(data).all(axis=1)
         if empty.any():
             raise ValueError(f"every row of Y must have an entry that is not NaN, got none in row {empty.argmax()}")
@@ -449,7 +471,8 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def __getstate__(self):
         state = super().__getstate__().copy()
-        state.pop("_posterior_cache", None)  # made again when needed
+        if "_cache" in state:
+            state["_cache"] = PosteriorCache()  # filled again when needed
         return state
 
     def __sklearn_tags__(self):
@@ -457,3 +480,11 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = self.missing == "marginalize"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _refuse_text(Y) -> None:
+    """Raise for GPU arrays and for text, which NumPy would read as numbers."""
+    _backend.module_for(Y)
+    kind = np.asarray(Y).dtype.kind if isinstance(Y, (list, tuple)) else getattr(getattr(Y, "dtype", None), "kind", "f")
+    if kind in "USV":
+        raise ValueError(f"Y must hold real numbers, got text or records (dtype kind {kind!r}); convert it first")

@@ -177,7 +177,7 @@ def test_device_that_is_not_there():
         (np.zeros((N, D)), ("Y must vary", "constant")),
         (np.full((N, D), 2.5), ("Y must vary", "constant")),
         (1e200 * observations(), ("Y must have a finite mean square", "rescale")),
-        ([["a", "b"], ["c", "d"]], ("could not convert string",)),
+        ([["a", "b"], ["c", "d"]], ("Y must hold real numbers", "text")),
         (np.array([[1, "b"], [2, 3]], dtype=object), ("could not convert string",)),
         ([[1.0, 2.0], [3.0]], ("inhomogeneous",)),
     ],

@@ -368,10 +368,12 @@ def test_random_state():
 
 
 def test_init_as_array_or_list():
+    """Under "auto" an array goes straight to L-BFGS."""
     Y = observations()
-    desired = lvm.GPLVM(max_iter=45).fit(Y)
+    desired = lvm.GPLVM(optimizer="lbfgs", max_iter=45).fit(Y)
     for init in (pca(Y), pca(Y).tolist(), np.asfortranarray(pca(Y))):
-        assert_same(lvm.GPLVM(init=init, max_iter=45).fit(Y), desired)
+        for optimizer in ("lbfgs", "auto"):
+            assert_same(lvm.GPLVM(init=init, optimizer=optimizer, max_iter=45).fit(Y), desired)
 
 
 # Precision.

@@ -330,8 +330,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("dtype", "variance", "lengthscale", "x"),
         [
-            (np.float32, 1.0, 1e-50, 1.0),  # float32 holds neither of these three parameters
-            (np.float32, 1e-50, 1.0, 1.0),
+            (np.float32, 1.0, 1e-50, 1.0),  # float32 holds neither this lengthscale nor the next variance
             (np.float32, 1e50, 1.0, 1.0),
             (np.float32, 1.0, 1e-3, 3e38),
             (np.float64, 1.0, 1e-320, 1.0),
