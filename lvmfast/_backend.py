@@ -71,18 +71,22 @@ def set_num_threads(n: int) -> None:
     _blas_limit = int(n)
 
 
+SMALL_ORDER = 200  # below, a second BLAS thread gains nothing, and a busy processor makes it cost milliseconds
+
+
 @contextlib.contextmanager
-def blas_threads():
-    """Hold the BLAS to the number given to set_num_threads, if any was."""
+def blas_threads(order: int | None = None):
+    """Hold the BLAS to the number given to set_num_threads, if any was; to one for matrices of a small ``order``."""
     global _controller
-    if _blas_limit is None:
+    limit = 1 if order is not None and order < SMALL_ORDER else _blas_limit
+    if limit is None:
         yield
         return
     if _controller is None:
         from threadpoolctl import ThreadpoolController
 
         _controller = ThreadpoolController()
-    with _controller.limit(limits=_blas_limit, user_api="blas"):
+    with _controller.limit(limits=limit, user_api="blas"):
         yield
 
 

@@ -39,3 +39,5 @@ def deferred_interrupt():
         yield check
     finally:
         signal.signal(signal.SIGINT, previous)
+    if pressed and callable(previous):  # after the last check
+        previous(signal.SIGINT, None)

@@ -182,7 +182,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         data = self._check_training_data(Y)
         check_parameters(self, *data.shape)
         init, rng = self._checked_init(len(data)), check_rng(self.random_state)
-        with blas_threads():
+        with blas_threads(len(data)):
             problem = Problem(data, center=self.center)
             X = problem.initial_latents(init, self.n_components, rng)
         kernel = self.kernel if self.kernel is not None else RBF(problem.scale**2, 1.3)
@@ -228,7 +228,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"n_components must stay {self.embedding_.shape[1]} to resume a fit, got {self.n_components}; fit anew"
             )
         features = {name: vars(self)[name] for name in ("n_features_in_", "feature_names_in_") if name in vars(self)}
-        with blas_threads():
+        with blas_threads(len(self.Y_train_)):
             problem = Problem(self.Y_train_, center=self.center)
         self._run(problem, self.kernel_, self.Y_train_, self._state, lambda model: vars(model).update(features))
         return self
@@ -354,7 +354,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             return bool(self.callback(FitStatus(iteration, loss, n_evaluations, elapsed, model)))
 
         bar = tqdm(total=self.max_iter, disable=not self.verbose, desc="GPLVM", unit="it")
-        with bar, blas_threads(), deferred_interrupt() as check_interrupt:
+        with bar, blas_threads(problem.n), deferred_interrupt() as check_interrupt:
             fit = StagedFit(make_objective, stages, state)
             result = fit.run(on_iteration)
             objective = problem.objective(kernel, self.n_components, self.jitter)
@@ -399,11 +399,11 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _posterior(self) -> Posterior:
         if self._cache.posterior is None:
-            problem = Problem(self.Y_train_, center=self.center)
-            square = problem.scale**2
-            kernel = type(self.kernel_)(self.kernel_.variance / square, self.kernel_.lengthscale)
-            noise, jitter = self.noise_variance_ / square, self.jitter_ / square
-            with blas_threads():
+            with blas_threads(len(self.Y_train_)):
+                problem = Problem(self.Y_train_, center=self.center)
+                square = problem.scale**2
+                kernel = type(self.kernel_)(self.kernel_.variance / square, self.kernel_.lengthscale)
+                noise, jitter = self.noise_variance_ / square, self.jitter_ / square
                 self._cache.posterior = Posterior(problem, kernel, self.embedding_, noise, jitter)
         return self._cache.posterior
 

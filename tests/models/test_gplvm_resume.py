@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import signal
 
 import numpy as np
 import pytest
@@ -64,6 +65,22 @@ def assert_same(a, b):
         assert np.asarray(getattr(a, name)).dtype == np.asarray(getattr(b, name)).dtype
     assert a.kernel_ == b.kernel_
     np.testing.assert_array_equal(a.transform(a.Y_train_[:2]), b.transform(a.Y_train_[:2]))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("at", [1, 30])
+def test_a_signal_is_taken_where_nothing_is_lost(optimizer, at, uninterrupted):
+    def callback(status):
+        if status.iteration == at:
+            signal.raise_signal(signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.warns(FitInterruptedWarning):
+        model = new(optimizer, callback=callback).fit(Y)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert model.n_iter_ == at
+    model.callback = None
+    assert_same(model.resume(), uninterrupted[optimizer])
 
 
 class Interrupt:

@@ -322,22 +322,18 @@ class TestRun:
         assert all(names == set(result.state) for *_, names in seen)
 
     def test_start_is_left_alone(self, make):
-        """Neither the caller's array nor the saved state is the array that is handed out."""
         start = START.copy()
         for fun in (rosenbrock, interrupt):
             result = make().minimize(fun, start, max_iter=3)
             np.testing.assert_array_equal(start, START)
             assert not np.shares_memory(result.theta, start)
-            for value in result.state.values():
-                assert not np.shares_memory(value, result.theta)
+            assert not any(np.shares_memory(value, start) for value in result.state.values())
 
-    def test_an_objective_may_change_what_it_gets(self, make):
-        """And may hand out one array for every gradient."""
+    def test_an_objective_may_keep_one_array_for_its_gradients(self, make):
         gradient = np.empty(4)
 
         def fun(theta):
             value, gradient[:] = rosenbrock(theta)
-            theta[:] = np.nan
             return value, gradient
 
         assert_same_run(make().minimize(fun, START, max_iter=N), make().minimize(rosenbrock, START, max_iter=N))
@@ -364,30 +360,30 @@ class TestRun:
         assert "tol=1e-09" in result.message or "PGTOL" in result.message
 
     def test_tolerance_is_measured_over_ten_iterations(self, make):
-        result = make().minimize(rosenbrock, START, max_iter=5000, tol=1e-4)
+        """A run ends at the first iteration at which the last ten changed the best value by no more."""
+        tol = 1e-2
+        result = make().minimize(rosenbrock, START, max_iter=5000, tol=tol)
         assert result.converged
-        values = result.values
-        assert "tol=0.0001" in result.message
+        assert f"tol={tol:g}" in result.message
 
         def settled(n):
-            before = min(values[: n - 10])
-            return before - min(values[n - 10 : n]) <= 1e-4 * max(1.0, abs(before))
+            before = min(result.values[: n - 10])
+            return abs(before - min(result.values[n - 10 : n])) <= tol * max(1.0, abs(before))
 
-        assert settled(len(values))
-        assert not any(settled(n) for n in range(11, len(values)))
+        n = len(result.values)
+        assert settled(n)
+        assert not any(settled(k) for k in range(11, n))
 
-    @pytest.mark.parametrize("bad", [np.nan, np.inf])
     @pytest.mark.parametrize("call", [0, 3])
-    def test_value_that_is_not_finite(self, make, bad, call):
-        """Infinity may be where a line search went too far, and is its business; NaN is nobody's."""
-        fun = Counted(at=call, action=lambda theta: (bad, np.zeros(4)))
-        if np.isinf(bad) and call and isinstance(make(), LBFGS):
-            result = make().minimize(fun, START, max_iter=N)
-            assert np.isfinite(result.values).all()
-            assert np.isfinite(result.theta).all()
-            return
-        with pytest.raises(NonFiniteError, match=f"{bad}"):
+    def test_nan(self, make, call):
+        """SciPy takes a NaN in a line search for convergence, at a value that may be worse than the start's."""
+        fun = Counted(at=call, action=lambda theta: (np.nan, np.zeros(4)))
+        with pytest.raises(NonFiniteError, match="nan"):
             make().minimize(fun, START, max_iter=N)
+
+    def test_infinity_at_the_start(self, make):
+        with pytest.raises(NonFiniteError, match="inf"):
+            make().minimize(lambda theta: (np.inf, np.zeros(4)), START, max_iter=N)
 
     @pytest.mark.parametrize("call", [0, 3])
     def test_gradient_that_is_not_finite(self, make, call):
