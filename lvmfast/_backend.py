@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import threading
 
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack
@@ -36,7 +37,6 @@ cpu = _cpu
 blas_integer_bits: int = _cpu.install_blas(cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__)
 
 _blas_limit: int | None = None
-_controller = None
 
 
 def available_cpus() -> int:
@@ -62,32 +62,59 @@ def set_num_threads(n: int) -> None:
     Raises
     ------
     ValueError
-        If ``n`` is not an integer of at least 1.
+        If ``n`` is not an integer of at least 1 (and at most 4096).
     """
     global _blas_limit
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"n must be an integer >= 1, got {n!r}")
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= MAX_THREADS:
+        raise ValueError(f"n must be an integer >= 1 and <= {MAX_THREADS}, got {n!r}")
     _cpu.set_num_threads(int(n))
     _blas_limit = int(n)
 
 
+MAX_THREADS = 4096
 SMALL_ORDER = 200  # below, a second BLAS thread gains nothing, and a busy processor makes it cost milliseconds
+
+
+class _BlasLimits:
+    """The limits that are wanted now, by any thread; the BLAS has the least of them, or what it had before."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.wanted: list[int] = []
+        self.controller = self.active = None
+
+    def change(self, add: int | None = None, remove: int | None = None) -> None:
+        with self.lock:
+            if add is not None:
+                self.wanted.append(add)
+            if remove is not None:
+                self.wanted.remove(remove)
+            if self.active is not None:
+                self.active.restore_original_limits()
+                self.active = None
+            if self.wanted:
+                if self.controller is None:
+                    from threadpoolctl import ThreadpoolController
+
+                    self.controller = ThreadpoolController()
+                self.active = self.controller.limit(limits=min(self.wanted), user_api="blas")
+
+
+_limits = _BlasLimits()
 
 
 @contextlib.contextmanager
 def blas_threads(order: int | None = None):
     """Hold the BLAS to the number given to set_num_threads, if any was; to one for matrices of a small ``order``."""
-    global _controller
     limit = 1 if order is not None and order < SMALL_ORDER else _blas_limit
     if limit is None:
         yield
         return
-    if _controller is None:
-        from threadpoolctl import ThreadpoolController
-
-        _controller = ThreadpoolController()
-    with _controller.limit(limits=limit, user_api="blas"):
+    _limits.change(add=limit)
+    try:
         yield
+    finally:
+        _limits.change(remove=limit)
 
 
 def cuda_status() -> str:

@@ -6,6 +6,8 @@ import numbers
 
 import numpy as np
 
+from lvmfast._backend import module_for
+
 __all__ = [
     "as_float_array",
     "as_matrix",
@@ -20,6 +22,7 @@ __all__ = [
 
 def as_float_array(value, name: str, *, min_ndim: int = 0) -> np.ndarray:
     """``value`` as a float32 or float64 array; integers and booleans become float64."""
+    module_for(value)
     array = np.asarray(value)
     if array.dtype not in (np.float32, np.float64):
         if array.dtype.kind not in "biuf":

@@ -41,7 +41,7 @@ class Softplus:
 
     def vjp(self, u, y_bar) -> np.ndarray:
         """Cotangent of ``u``: ``y_bar * dy/du``."""
-        return np.asarray(y_bar) * self.derivative(u)
+        return as_float_array(y_bar, "y_bar") * self.derivative(u)
 
     def inverse(self, y) -> np.ndarray:
         """``u`` with ``forward(u) == y``.

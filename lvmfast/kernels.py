@@ -94,7 +94,9 @@ class RBF:
         """
         module, X, Z, dtype = self._inputs(X, Z)
         variance, lengthscale = self.validated(X.shape[1])
+        _check_range(dtype, variance, lengthscale, X, Z)
         shape = (len(X), len(X) if Z is None else len(Z))
+        _backend.module_for(out)
         if out is None:
             out = np.empty(shape, dtype)
         elif not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
@@ -130,6 +132,7 @@ class RBF:
         module, X, Z, dtype = self._inputs(X, Z)
         q = X.shape[1]
         variance, lengthscale = self.validated(q)
+        _check_range(dtype, variance, lengthscale, X, Z)
         cotangent = as_matrix(cotangent, "cotangent", dtype=dtype)
         shape = (len(X), len(X) if Z is None else len(Z))
         if cotangent.shape != shape:
@@ -151,6 +154,19 @@ class RBF:
             Z = as_matrix(Z, "Z", columns=X.shape[1])
         dtype = X.dtype if Z is None else common_dtype(X, Z)
         return module, X.astype(dtype, copy=False), None if Z is None else Z.astype(dtype, copy=False), dtype
+
+
+def _check_range(dtype, variance: float, lengthscale: np.ndarray, *inputs) -> None:
+    """Raise where ``dtype`` cannot hold the parameters or the inputs divided by the lengthscale."""
+    tiny, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+    if not tiny <= variance <= most:
+        raise ValueError(f"variance must be a normal {dtype} number, got {variance:g}; use float64 inputs or rescale")
+    largest = max(float(np.abs(x).max(initial=0.0)) for x in inputs if x is not None)
+    if lengthscale.min() < tiny or largest > 0.25 * most * min(1.0, float(lengthscale.min())):
+        raise ValueError(
+            f"inputs divided by lengthscale must stay within {dtype}, got inputs up to {largest:g} and a lengthscale "
+            f"of {lengthscale.min():g}; rescale"
+        )
 
 
 def _short(value) -> str:

@@ -6,6 +6,7 @@ cotangents of the arguments. Everything is batched over leading dimensions, whic
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import numpy as np
@@ -79,7 +80,7 @@ def cholesky(A, *, jitter="auto", return_jitter=False):
     else:
         first, last, fixed = 0.0, 0.0, check_positive(jitter, "jitter", zero=True)
     batch, n = A.shape[:-2], A.shape[-1]
-    flat = np.ascontiguousarray(A).reshape(-1, n, n)
+    flat = np.ascontiguousarray(A).reshape(math.prod(batch), n, n)
     if fixed:
         flat = flat + fixed * np.eye(n, dtype=A.dtype)
     L = np.empty(flat.shape, A.dtype)
@@ -110,24 +111,7 @@ def raise_factorisation_error(A, code: int, pivot: int, jitter: float, name: str
     if not np.isfinite(lower).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(lower))[0])
         raise NonFiniteError(f"{where} must be finite, got {lower[row, column]} at row {row}, column {column}")
-    diagonal = np.diagonal(A)
-    if (diagonal <= 0).any():
-        row = int(np.argmax(diagonal <= 0))
-        cause = f"its diagonal is {diagonal[row]:.3g} at row {row}; a covariance has positive variances"
-    else:
-        row = np.where(np.arange(pivot + 1) < pivot, lower[pivot, : pivot + 1], 0)
-        scale = np.sqrt(diagonal[: pivot + 1] * diagonal[pivot])
-        correlation = np.abs(row) / scale
-        twin = int(np.argmax(correlation)) if pivot else 0
-        if pivot and correlation[twin] > 1 - 1e-6:
-            cause = (
-                f"rows {twin} and {pivot} are equal up to scale, as for duplicate inputs; remove one, or add "
-                "noise to the diagonal"
-            )
-        elif diagonal.max() > 1e12 * diagonal.min():
-            cause = f"its diagonal spans {diagonal.min():.3g} to {diagonal.max():.3g}; bring the variables to one scale"
-        else:
-            cause = "it is indefinite, or singular to working precision; add noise or jitter to the diagonal"
+    cause = _likely_cause(lower.astype(np.float64), pivot)
     if code == NON_FINITE:
         raise NonFiniteError(f"{where} has a factor that is not finite at pivot {pivot}; {cause}")
     raise NotPositiveDefiniteError(
@@ -136,6 +120,26 @@ def raise_factorisation_error(A, code: int, pivot: int, jitter: float, name: str
         index=index,
         jitter=jitter,
     )
+
+
+def _likely_cause(lower: np.ndarray, pivot: int) -> str:
+    diagonal = np.diagonal(lower)
+    if (diagonal <= 0).any():
+        row = int(np.argmax(diagonal <= 0))
+        return f"its diagonal is {diagonal[row]:.3g} at row {row}; a covariance has positive variances"
+    deviation = np.sqrt(diagonal)  # products of two entries may leave the range, their quotients by these rarely
+    if pivot > 0:
+        with np.errstate(over="ignore"):
+            correlation = np.abs(lower[pivot, :pivot]) / deviation[:pivot] / deviation[pivot]
+        twin = int(np.argmax(correlation))
+        if abs(correlation[twin] - 1) < 1e-6:
+            return (
+                f"rows {twin} and {pivot} are equal up to scale, as for duplicate inputs; remove one, or add noise to "
+                "the diagonal"
+            )
+    if deviation.max() > 1e6 * deviation.min():
+        return f"its diagonal spans {diagonal.min():.3g} to {diagonal.max():.3g}; bring the variables to one scale"
+    return "it is indefinite, or singular to working precision; add noise or jitter to the diagonal"
 
 
 def cholesky_vjp(L, L_bar):
@@ -225,8 +229,8 @@ def solve_triangular(L, B, *, lower=True, trans=False):
     single = L.ndim == 2 or all(extent == 1 for extent in L.shape[:-2])
     if not single:
         L = np.broadcast_to(L, (*batch, n, n))
-    flat = np.ascontiguousarray(L, dtype=dtype).reshape(-1, n, n)
     if X.size:
+        flat = np.ascontiguousarray(L, dtype=dtype).reshape(-1, n, n)
         with _backend.blas_threads():
             module.solve_triangular_inplace(flat, X.reshape(-1, n, X.shape[-1]), bool(lower), bool(trans))
     return X[..., 0] if vector else X
@@ -275,6 +279,8 @@ def cholesky_solve(L, B):
     -------
     X : array of the broadcast shape (..., n, m), or (..., n)
     """
+    if np.ndim(B) == 1:
+        return cholesky_solve(L, np.expand_dims(B, -1))[..., 0]
     return solve_triangular(L, solve_triangular(L, B), trans=True)
 
 

@@ -77,7 +77,7 @@ def cosine_decay(step: int, n_steps: int) -> float:
 PATIENCE = 10  # iterations over which an improvement is judged: single steps of either optimizer may stall
 
 
-def settled(values: list[float], tol: float) -> bool:
+def settled(values, tol: float) -> bool:
     """Whether the best of the last PATIENCE values is that of those before, to ``tol * max(1, |value|)``."""
     if tol <= 0 or len(values) <= PATIENCE:
         return False
@@ -87,6 +87,19 @@ def settled(values: list[float], tol: float) -> bool:
 
 def _settled_message(tol: float) -> str:
     return f"no relative change of more than tol={tol:g} in {PATIENCE} iterations"
+
+
+def _advanced(values: tuple, value: float, theta: np.ndarray, moments: dict) -> tuple:
+    return theta, (*values, float(value)), moments
+
+
+def _check_finite(value: float, gradient: np.ndarray, where: str, learning_rate: str | None = None) -> None:
+    """Raise NonFiniteError, naming the remedy."""
+    remedy = f"lower learning_rate={learning_rate}" if learning_rate else "start elsewhere or rescale the problem"
+    if not np.isfinite(value):
+        raise NonFiniteError(f"the loss is {value} at {where}; {remedy}")
+    if not np.isfinite(gradient).all():
+        raise NonFiniteError(f"the gradient is not finite at {where} (the loss is {value:.6g}); {remedy}")
 
 
 class Adam:
@@ -130,37 +143,33 @@ class Adam:
 
     def minimize(self, fun: Objective, theta, *, max_iter=100, tol=0.0, on_iteration=None, state=None):
         """At most ``max_iter`` steps from ``theta``; see the module's docstring."""
-        theta = np.array(theta, dtype=np.float64)
-        values: list[float] = []
-        moments: dict = {}
+        # (theta, values, moments) are replaced together, so that an interrupt finds them as they belong together.
+        point = np.array(theta, dtype=np.float64), (), {}
         if state is not None:
-            theta = np.array(state["theta"])
-            values = np.asarray(state["values"]).tolist()
+            values = tuple(np.asarray(state["values"]).tolist())
             moments = {"m": np.array(state["m"]), "v": np.array(state["v"]), "t": int(state["t"])} if values else {}
+            point = np.array(state["theta"]), values, moments
         converged = interrupted = stopped = False
         message = f"reached max_iter={max_iter}"
         try:
-            while len(values) < max_iter:
-                if settled(values, tol):
+            while len(point[1]) < max_iter:
+                if settled(point[1], tol):
                     converged, message = True, _settled_message(tol)
                     break
+                theta, values, moments = point
                 value, gradient = fun(theta)
-                if not (np.isfinite(value) and np.isfinite(gradient).all()):
-                    raise NonFiniteError(
-                        f"the loss is {value} at iteration {len(values)} of Adam; lower learning_rate="
-                        f"{self.learning_rate:g}"
-                    )
-                theta, moments = self.step(theta, gradient, moments, max_iter)
-                values.append(float(value))
+                _check_finite(value, gradient, f"iteration {len(values)} of Adam", f"{self.learning_rate:g}")
+                point = _advanced(values, value, *self.step(theta, gradient, moments, max_iter))
                 if on_iteration is not None and on_iteration(
-                    Progress(theta, list(values), len(values), partial(self._state, theta, list(values), moments))
+                    Progress(point[0], list(point[1]), len(point[1]), partial(self._state, *point))
                 ):
                     stopped, message = True, "stopped by the callback"
                     break
         except KeyboardInterrupt:
             interrupted, message = True, "interrupted from the keyboard"
-        saved = self._state(theta, values, moments)
-        return OptimizeResult(theta, values, len(values), converged, interrupted, stopped, message, saved)
+        theta, values, _ = point
+        saved = self._state(*point)
+        return OptimizeResult(theta, list(values), len(values), converged, interrupted, stopped, message, saved)
 
     @staticmethod
     def _state(theta, values, moments) -> dict:
@@ -191,54 +200,49 @@ class LBFGS:
     def minimize(self, fun: Objective, theta, *, max_iter=100, tol=0.0, on_iteration=None, state=None):
         """At most ``max_iter`` iterations from ``theta``; see the module's docstring."""
         start = np.array(theta if state is None else state["start"], dtype=np.float64)
+        known = 0 if state is None else len(state["iterations"])
         record = _Record(fun, state)
-        reached = {"theta": start, "values": [], "known": 0 if state is None else len(state["iterations"])}
-        values = reached["values"]
-        stopped = interrupted = False
+        reached = start, ()  # theta and the values so far, replaced together
+        stopped = interrupted = converged = False
+        message = f"reached max_iter={max_iter}"
 
         def after_iteration(intermediate_result):
-            nonlocal stopped
-            reached["theta"] = np.array(intermediate_result.x)
-            values.append(float(intermediate_result.fun))
-            fresh = len(values) > reached["known"]
-            if fresh and on_iteration is not None:
-                so_far = list(values)
-                state_now = partial(record.state, start, so_far, record.asked)
-                stopped = bool(on_iteration(Progress(reached["theta"], so_far, record.asked, state_now)))
-            if stopped:
-                raise StopIteration
-            if settled(values, tol):
+            nonlocal stopped, reached
+            reached = np.array(intermediate_result.x), (*reached[1], float(intermediate_result.fun))
+            theta, values = reached
+            if len(values) > known and on_iteration is not None:
+                state_now = partial(record.state, start, values, record.asked)
+                stopped = bool(on_iteration(Progress(theta, list(values), record.asked, state_now)))
+            if stopped or settled(values, tol):
                 raise StopIteration
 
-        message, converged = "", False
         try:
-            result = optimize.minimize(
-                record,
-                start,
-                jac=True,
-                method="L-BFGS-B",
-                callback=after_iteration,
-                options={
-                    "maxiter": max_iter,
-                    "maxfun": 20 * max_iter + 100,
-                    "maxcor": self.memory,
-                    "ftol": 0.0,
-                    "gtol": 1e-12,
-                },
-            )
-            converged = not stopped and (settled(values, tol) or bool(result.success))
-            if stopped:
-                message = "stopped by the callback"
-            elif settled(values, tol):
-                message = _settled_message(tol)
-            else:
-                message = str(result.message)
+            if max_iter > 0:
+                result = optimize.minimize(
+                    record,
+                    start,
+                    jac=True,
+                    method="L-BFGS-B",
+                    callback=after_iteration,
+                    options={
+                        "maxiter": max_iter,
+                        "maxfun": 20 * max_iter + 100,
+                        "maxcor": self.memory,
+                        "ftol": 0.0,
+                        "gtol": 1e-12,
+                    },
+                )
+                converged = not stopped and (settled(reached[1], tol) or bool(result.success))
+                if stopped:
+                    message = "stopped by the callback"
+                else:
+                    message = _settled_message(tol) if settled(reached[1], tol) else str(result.message)
         except KeyboardInterrupt:
             interrupted, message = True, "interrupted from the keyboard"
-        saved = record.state(start, values, len(record.values))
-        return OptimizeResult(
-            reached["theta"], values, len(record.values), converged, interrupted, stopped, message, saved
-        )
+        theta, values = reached
+        asked = len(record.answers)
+        saved = record.state(start, values, asked)
+        return OptimizeResult(theta, list(values), asked, converged, interrupted, stopped, message, saved)
 
 
 class _Record:
@@ -247,30 +251,32 @@ class _Record:
     def __init__(self, fun: Objective, state: dict | None):
         self.fun = fun
         self.asked = 0
-        self.values: list[float] = [] if state is None else np.asarray(state["record_values"]).tolist()
-        self.gradients = [] if state is None else list(np.asarray(state["record_gradients"]))
-        self.marks: list[float] = [] if state is None else np.asarray(state["record_marks"]).tolist()
+        self.answers: list[tuple[float, np.ndarray, float]] = []  # value, gradient, mark of theta
+        if state is not None:
+            columns = (np.asarray(state[f"record_{name}"]) for name in ("values", "gradients", "marks"))
+            self.answers = [(float(v), g, float(m)) for v, g, m in zip(*columns, strict=True)]
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         mark = float(theta @ theta)
-        if self.asked < len(self.values) and self.marks[self.asked] != mark:
+        if self.asked < len(self.answers) and self.answers[self.asked][2] != mark:
             # Another build of SciPy asks differently: from here on the record says nothing.
-            del self.values[self.asked :], self.gradients[self.asked :], self.marks[self.asked :]
-        if self.asked == len(self.values):
+            del self.answers[self.asked :]
+        if self.asked == len(self.answers):
             value, gradient = self.fun(theta)
-            self.values.append(float(value))
-            self.gradients.append(np.array(gradient, dtype=np.float64))
-            self.marks.append(mark)
+            if self.asked == 0 or value != np.inf:  # an infinite trial is a step too long; the line search copes
+                _check_finite(value, gradient, f"evaluation {self.asked} of L-BFGS")
+            self.answers.append((float(value), np.array(gradient, dtype=np.float64), mark))
+        value, gradient, _ = self.answers[self.asked]
         self.asked += 1
-        return self.values[self.asked - 1], self.gradients[self.asked - 1].copy()
+        return value, gradient.copy()
 
-    def state(self, start: np.ndarray, iterations: list[float], count: int) -> dict:
+    def state(self, start: np.ndarray, iterations, count: int) -> dict:
         """What a run takes to go on after the first ``count`` answers."""
-        gradients = np.array(self.gradients[:count]) if count else np.empty((0, start.size))
+        answers = self.answers[:count]
         return {
             "start": start,
             "iterations": np.array(iterations),
-            "record_values": np.array(self.values[:count]),
-            "record_gradients": gradients,
-            "record_marks": np.array(self.marks[:count]),
+            "record_values": np.array([value for value, _, _ in answers]),
+            "record_gradients": np.array([g for _, g, _ in answers]) if count else np.empty((0, start.size)),
+            "record_marks": np.array([mark for _, _, mark in answers]),
         }

@@ -9,8 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
-
-from tests.reference import linalg as oracle
+from reference import linalg as oracle
 
 FLOATS = (np.float32, np.float64)
 

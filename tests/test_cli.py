@@ -19,8 +19,9 @@ def test_info_names_everything(capsys):
         assert row in text
 
 
-def test_module_runs():
-    answer = subprocess.run([sys.executable, "-m", "lvmfast", "info"], capture_output=True, text=True, check=True)
+def test_module_runs(tmp_path):  # elsewhere: in a clone Python would find the sources first
+    command = [sys.executable, "-m", "lvmfast", "info"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
     assert "instruction set" in answer.stdout
 
 

@@ -18,7 +18,7 @@ Status escalate_jitter(const JitterPolicy& policy, double mean_diagonal, double&
   Status status = attempt(jitter);
   while (status.code == Code::not_positive_definite && policy.first > 0) {
     const double next = jitter > 0 ? 10 * jitter : policy.first * mean_diagonal;
-    if (!(next <= policy.last * mean_diagonal * (1 + 1e-9))) break;
+    if (!(next > jitter && next <= policy.last * mean_diagonal * (1 + 1e-9))) break;  // also for a zero matrix
     jitter = next;
     status = attempt(jitter);
   }

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import assert_near, spd, tolerance
 
 import lvmfast as lvm
 from lvmfast import _backend
 from lvmfast.bijectors import Softplus
 from lvmfast.exceptions import DeviceError
-from tests.helpers import assert_near, spd, tolerance
 
 I = np.eye(2)  # noqa: E741
 k = lvm.kernels.RBF()

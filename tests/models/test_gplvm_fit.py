@@ -7,14 +7,14 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers import layouts, tolerance
+from reference import gplvm as oracle
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 import lvmfast as lvm
 from lvmfast.exceptions import NotPositiveDefiniteError
 from lvmfast.models._gplvm_problem import Problem
-from tests.helpers import layouts, tolerance
-from tests.reference import gplvm as oracle
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
 

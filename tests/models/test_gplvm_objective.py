@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import assert_near, tolerance
+from reference import gplvm as oracle
 from threadpoolctl import threadpool_limits
 
 from lvmfast.exceptions import NonFiniteError, NotPositiveDefiniteError
@@ -16,8 +18,6 @@ from lvmfast.models._gplvm_problem import (
     group_columns,
     reduce_columns,
 )
-from tests.helpers import assert_near, tolerance
-from tests.reference import gplvm as oracle
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import tolerance
+from reference import gplvm as oracle
 from threadpoolctl import threadpool_limits
 
 import lvmfast as lvm
-from tests.helpers import tolerance
-from tests.reference import gplvm as oracle
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
 

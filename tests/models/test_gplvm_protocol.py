@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from reference import gplvm as oracle
 
 from lvmfast import GPLVM, datasets
 from lvmfast.demos.gplvm import JITTER, ReferenceObjective, reference_protocol
-from tests.reference import gplvm as oracle
 
 EPS = np.finfo(np.float64).eps
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import assert_near, tolerance
+from reference import bijectors as oracle
+from reference.kernels import ulp_error
 
 from lvmfast.bijectors import Softplus
-from tests.helpers import assert_near, tolerance
-from tests.reference import bijectors as oracle
-from tests.reference.kernels import ulp_error
 
 ULPS = 4  # two library functions of at most 1 ulp, and an addition
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import DIFFERENCE, assert_near, differences, in_child, indefinite, layouts, spd, tolerance
+from reference import linalg as oracle
 
 import lvmfast as lvm
 from lvmfast.exceptions import JitterWarning
 from lvmfast.linalg import JITTER_RANGE
-from tests.helpers import DIFFERENCE, assert_near, differences, in_child, indefinite, layouts, spd, tolerance
-from tests.reference import linalg as oracle
 
 CONDITION = 100.0
 SIZES = [1, 2, 3, 7, 16, 33]

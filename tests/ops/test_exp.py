@@ -6,9 +6,9 @@ import functools
 
 import numpy as np
 import pytest
+from reference.kernels import exp_mp, ulp_error
 
 from lvmfast._backend import cpu
-from tests.reference.kernels import exp_mp, ulp_error
 
 pytestmark = pytest.mark.usefixtures("instruction_set")
 

@@ -6,10 +6,10 @@ import functools
 
 import numpy as np
 import pytest
+from helpers import DIFFERENCE, assert_near, differences, layouts, tolerance
+from reference import kernels as oracle
 
 from lvmfast.kernels import RBF
-from tests.helpers import DIFFERENCE, assert_near, differences, layouts, tolerance
-from tests.reference import kernels as oracle
 
 # 1, 2 and 3 have loops of their own; 16 and 20 stand for "many".
 COMPONENTS = [1, 2, 3, 4, 16, 20]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import DIFFERENCE, assert_near, differences, layouts, spd, tolerance, triangular
+from reference import linalg as oracle
 
 import lvmfast as lvm
-from tests.helpers import DIFFERENCE, assert_near, differences, layouts, spd, tolerance, triangular
-from tests.reference import linalg as oracle
 
 CONDITION = 100.0
 SIZES = [1, 2, 3, 7, 16, 33]

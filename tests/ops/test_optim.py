@@ -8,12 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import assert_near, tolerance
 from scipy import optimize
 
 from lvmfast import optim
 from lvmfast.exceptions import NonFiniteError
 from lvmfast.optim import LBFGS, Adam, cosine_decay
-from tests.helpers import assert_near, tolerance
 
 START = np.array([-1.2, 1.0, 0.5, -0.7])
 N = 12  # iterations of an uninterrupted run
@@ -226,14 +226,14 @@ class TestResume:
             assert_same_run(make().minimize(rosenbrock, START, max_iter=N, state=part.state), whole)
 
     def test_after_an_interrupt_of_every_line(self, make):
-        """Ctrl-C comes when it likes: before each line of the module that a run of three iterations executes."""
-        whole = make().minimize(rosenbrock, START, max_iter=3)
+        """Ctrl-C comes when it likes: before each line of the module that a run of two iterations executes."""
+        whole = make().minimize(rosenbrock, START, max_iter=2)
         before, line, caught = sys.gettrace(), 0, 0
         while True:
             tracer = InterruptAtLine(line)
             sys.settrace(tracer)
             try:
-                part = make().minimize(rosenbrock, START, max_iter=3)
+                part = make().minimize(rosenbrock, START, max_iter=2)
             except KeyboardInterrupt:
                 part = None  # before the run began or after it ended: the caller has what was before
             finally:
@@ -242,7 +242,7 @@ class TestResume:
                 break
             if part is not None and part.interrupted:
                 caught += 1
-                again = make().minimize(rosenbrock, START, max_iter=3, state=part.state)
+                again = make().minimize(rosenbrock, START, max_iter=2, state=part.state)
                 where = f"interrupted before line {tracer.place} of optim.py"
                 np.testing.assert_array_equal(again.theta, whole.theta, err_msg=where)
                 assert again.values == whole.values, where

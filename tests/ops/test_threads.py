@@ -14,10 +14,10 @@ import threading
 import numpy as np
 import pytest
 import threadpoolctl
+from helpers import assert_near, in_child, spd, tolerance
 
 import lvmfast as lvm
 from lvmfast import _backend, exceptions
-from tests.helpers import assert_near, in_child, spd, tolerance
 
 
 def blas_sizes():
@@ -123,7 +123,7 @@ class TestEnvironment:
     @pytest.mark.parametrize(
         ("variable", "value", "message"),
         [
-            ("LVMFAST_NUM_THREADS", "many", "LVMFAST_NUM_THREADS must be an integer >= 1, got 'many'"),
+            ("LVMFAST_NUM_THREADS", "many", "LVMFAST_NUM_THREADS must be an integer "),
             ("LVMFAST_INSTRUCTION_SET", "z80", "LVMFAST_INSTRUCTION_SET must be one of ["),
         ],
     )

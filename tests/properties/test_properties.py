@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers import FLOATS, assert_near, spd, tolerance, triangular
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import lvmfast as lvm
 from lvmfast.bijectors import Softplus
-from tests.helpers import FLOATS, assert_near, spd, tolerance, triangular
 
 CONDITION = 100.0
 
