@@ -68,7 +68,7 @@ def set_num_threads(n: int) -> None:
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= MAX_THREADS:
         raise ValueError(f"n must be an integer >= 1 and <= {MAX_THREADS}, got {n!r}")
     _cpu.set_num_threads(int(n))
-    _blas_limit = int(n)
+    _blas_limit = min(int(n), available_cpus())  # more than there are makes a BLAS a hundred times slower
 
 
 MAX_THREADS = 4096

@@ -27,7 +27,8 @@ def as_float_array(value, name: str, *, min_ndim: int = 0) -> np.ndarray:
     if array.dtype not in (np.float32, np.float64):
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-        array = array.astype(np.float64)
+        swapped = array.dtype.newbyteorder("=")
+        array = array.astype(swapped if swapped in (np.float32, np.float64) else np.float64)
     if array.ndim < min_ndim:
         raise ValueError(f"{name} must have at least {min_ndim} dimensions, got shape {array.shape}")
     return array

@@ -169,7 +169,7 @@ def cholesky_vjp(L, L_bar):
     if L_bar.shape != L.shape:
         raise ValueError(f"L_bar must have the shape of L, {L.shape}, got {L_bar.shape}")
     dtype = common_dtype(L, L_bar)
-    P = np.tril(np.swapaxes(L, -1, -2) @ np.tril(L_bar))
+    P = np.tril(np.swapaxes(np.tril(L), -1, -2) @ np.tril(L_bar))
     diagonal = np.einsum("...ii->...i", P)
     diagonal *= 0.5
     S = (0.5 * (P + np.swapaxes(P, -1, -2))).astype(dtype, copy=False)
@@ -307,4 +307,4 @@ def cholesky_solve_vjp(L, X, X_bar):
         raise ValueError(f"X_bar must have the shape of X, {X.shape}, got {B_bar.shape}")
     left, right = (X[:, None], B_bar[:, None]) if X.ndim == 1 else (X, B_bar)
     cross = right @ np.swapaxes(left, -1, -2)
-    return -np.tril((cross + np.swapaxes(cross, -1, -2)) @ L), B_bar
+    return -np.tril((cross + np.swapaxes(cross, -1, -2)) @ np.tril(L)), B_bar

@@ -174,7 +174,7 @@ class Adam:
     @staticmethod
     def _state(theta, values, moments) -> dict:
         moments = moments or {"m": np.zeros_like(theta), "v": np.zeros_like(theta), "t": 0}
-        return {"theta": theta, "values": np.array(values), **moments}
+        return {"theta": theta.copy(), "values": np.array(values), **{k: np.array(v) for k, v in moments.items()}}
 
 
 class LBFGS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import hypothesis
 import numpy as np
 import pytest
@@ -27,6 +29,14 @@ def instruction_set(request):
 def dtype(request):
     """Both real types."""
     return request.param
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_blas_thread(request):
+    """In tests/models: so small, two threads gain nothing, and lose much where other processes keep the cores."""
+    small = "models" in request.path.parts
+    with threadpoolctl.threadpool_limits(1, user_api="blas") if small else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture

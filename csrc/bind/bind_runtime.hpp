@@ -12,7 +12,7 @@ namespace lvm::bind {
 
 // SciPy's capsules are named by the C signature, with type names that vary: take whatever name it has.
 inline void* capsule_pointer(const py::dict& table, const std::string& name) {
-  if (!table.contains(name.c_str())) throw py::import_error("SciPy offers no " + name + "; SciPy >= 1.9 is needed");
+  if (!table.contains(name.c_str())) throw py::import_error("SciPy offers no " + name + "; SciPy >= 1.11 is needed");
   PyObject* capsule = table[name.c_str()].ptr();
   void* pointer = PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule));
   if (!pointer) throw py::error_already_set();

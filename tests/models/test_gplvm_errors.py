@@ -5,19 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
-from threadpoolctl import threadpool_limits
 
 import lvmfast as lvm
 from lvmfast.exceptions import DeviceError, LvmfastError, NonFiniteError
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_blas_thread():
-    """So small, two threads gain nothing, and lose much where other processes keep the cores."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 RBF = lvm.kernels.RBF

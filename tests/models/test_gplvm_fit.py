@@ -10,20 +10,12 @@ import pytest
 from helpers import layouts, tolerance
 from reference import gplvm as oracle
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits
 
 import lvmfast as lvm
 from lvmfast.exceptions import NotPositiveDefiniteError
 from lvmfast.models._gplvm_problem import Problem
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_blas_thread():
-    """So small, two threads gain nothing, and lose much where other processes keep the cores."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 OPTIMIZERS = ["auto", "lbfgs", "adam"]

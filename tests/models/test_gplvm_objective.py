@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from helpers import assert_near, tolerance
 from reference import gplvm as oracle
-from threadpoolctl import threadpool_limits
 
 from lvmfast.exceptions import NonFiniteError, NotPositiveDefiniteError
 from lvmfast.kernels import RBF
@@ -18,14 +17,6 @@ from lvmfast.models._gplvm_problem import (
     group_columns,
     reduce_columns,
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_blas_thread():
-    """So small, two threads gain nothing, and lose much where other processes keep the cores."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
-
 
 NAN = np.nan
 VARIANCE, NOISE = 1.4, 0.15

@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 from helpers import tolerance
 from reference import gplvm as oracle
-from threadpoolctl import threadpool_limits
 
 import lvmfast as lvm
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_blas_thread():
-    """So small, two threads gain nothing, and lose much where other processes keep the cores."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 N, D = 20, 5

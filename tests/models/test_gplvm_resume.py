@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from threadpoolctl import threadpool_limits
 
 import lvmfast as lvm
 from lvmfast.exceptions import FitInterruptedWarning
@@ -19,13 +18,6 @@ from lvmfast.models import FitStatus
 from lvmfast.models._gplvm_problem import Objective
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_blas_thread():
-    """So small, two threads gain nothing, and lose much where other processes keep the cores."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 OPTIMIZERS = ["auto", "lbfgs", "adam"]

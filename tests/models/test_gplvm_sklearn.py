@@ -11,18 +11,10 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
-from threadpoolctl import threadpool_limits
 
 import lvmfast as lvm
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_blas_thread():
-    """So small, two threads gain nothing, and lose much where other processes keep the cores."""
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 # fit_transform gives the latents of the rows as fitted together with all parameters; transform

@@ -228,3 +228,12 @@ class TestCholeskySolve:
     def test_vjp_errors(self):
         with pytest.raises(ValueError, match=r"X_bar must have the shape of X, \(2, 1\), got \(2, 3\)"):
             lvm.linalg.cholesky_solve_vjp(np.eye(2), np.ones((2, 1)), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("name", ["cholesky_vjp", "cholesky_solve_vjp"])
+def test_pullbacks_read_the_lower_triangle_only(rng, name):
+    L = triangular(rng, 4)
+    cotangents = (rng.standard_normal((4, 4)),) if name == "cholesky_vjp" else tuple(rng.standard_normal((2, 4, 3)))
+    pull = getattr(lvm.linalg, name)
+    for a, b in zip(pull(L, *cotangents), pull(np.tril(L), *cotangents), strict=True):
+        np.testing.assert_array_equal(a, b)
