@@ -2,7 +2,7 @@
 
 Both minimise ``fun(theta) -> (value, gradient)`` and have the same face::
 
-    result = optimizer.minimize(fun, theta, max_iter=100, tol=1e-5, on_iteration=..., state=None)
+    result = optimizer.minimize(fun, theta, max_iter=100, tol=1e-4, on_iteration=..., state=None)
 
 A run has converged when ten iterations change the best value by at most ``tol * max(1, |value|)``.
 ``result.state`` is a flat dict of arrays. Passed back as ``state`` it continues the run exactly where it ended,

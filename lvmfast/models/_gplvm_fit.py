@@ -9,8 +9,8 @@ import numpy as np
 
 from lvmfast.optim import LBFGS, Adam, OptimizeResult, Progress, cosine_decay
 
-# The first stage of optimizer="auto"; see benchmarks/ratios.py for what it is measured against.
-EXPLORE_ITERATIONS, EXPLORE_RATE = 100, 0.3
+# Iterations of the first stage of optimizer="auto"; see benchmarks/ratios.py for what it is measured against.
+EXPLORE_ITERATIONS = 150
 
 
 class FitStatus:
@@ -63,11 +63,10 @@ class Stage:
 def make_stages(optimizer: str, learning_rate, max_iter: int, tol: float, dtype: np.dtype, explore: bool):
     """The list of stages of ``GPLVM(optimizer=...)``; ``explore`` is false where the start is to be kept."""
     if optimizer == "adam":
-        return [Stage(Adam(0.1 if learning_rate is None else learning_rate), dtype, max_iter, tol)]
+        return [Stage(Adam(learning_rate), dtype, max_iter, tol)]
     if optimizer == "lbfgs" or not explore:
         return [Stage(LBFGS(), dtype, max_iter, tol)]
-    rate = EXPLORE_RATE if learning_rate is None else learning_rate
-    adam = Adam(rate, beta_2=0.99, schedule=cosine_decay)
+    adam = Adam(learning_rate, beta_2=0.99, schedule=cosine_decay)
     first = Stage(adam, np.dtype(np.float32), min(EXPLORE_ITERATIONS, max_iter // 2), 0.0)
     return [first, Stage(LBFGS(), dtype, max_iter, tol)]
 

@@ -25,8 +25,7 @@ def check_parameters(model, n: int, d: int) -> None:
         raise TypeError(f"center must be True or False, got {model.center!r}")
     if model.noise_variance is not None:
         check_positive(model.noise_variance, "noise_variance")
-    if model.learning_rate is not None:
-        check_positive(model.learning_rate, "learning_rate")
+    check_positive(model.learning_rate, "learning_rate")
     check_choice(model.optimizer, "optimizer", ("auto", "lbfgs", "adam"))
     check_integer(model.max_iter, "max_iter", 1)
     check_positive(model.tol, "tol", zero=True)

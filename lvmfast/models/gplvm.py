@@ -48,14 +48,14 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Latents to start from: principal components of unit variance (missing entries count as the mean), standard
         normal draws, or the array.
     optimizer : {"auto", "lbfgs", "adam"}, default="auto"
-        "auto" moves the latents with Adam in float32 (cosine schedule) for half of ``max_iter``, at most 100
+        "auto" moves the latents with Adam in float32 (cosine schedule) for half of ``max_iter``, at most 150
         iterations, then converges with L-BFGS; it gets farther in less time than either alone. From an array
         ``init`` it goes straight to L-BFGS, so that a good start is kept.
-    learning_rate : float, default=None
-        Of Adam, in standard deviations of the initial latents; L-BFGS has none. None: 0.3 for "auto", 0.1 for "adam".
+    learning_rate : float > 0, default=0.1
+        Of Adam, in standard deviations of the initial latents; L-BFGS has none.
     max_iter : int, default=500
         Iterations in all.
-    tol : float, default=1e-5
+    tol : float, default=1e-4
         Stop when ten iterations lower the loss by at most ``tol * max(1, |loss|)``.
     center : bool, default=True
         Subtract the column means (learned as ``mean_``). Without, the columns have mean zero in the model.
@@ -129,9 +129,9 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         noise_variance=None,
         init="pca",
         optimizer="auto",
-        learning_rate=None,
+        learning_rate=0.1,
         max_iter=500,
-        tol=1e-5,
+        tol=1e-4,
         center=True,
         missing="raise",
         jitter="auto",
@@ -206,7 +206,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         The result is the same, bit for bit, as of a fit that had not stopped (with the same parameters, the same
         versions of lvmfast, SciPy and BLAS, and as many threads). A larger ``max_iter`` counts as the same, for
-        ``optimizer="auto"`` if both are at least 200. With another ``optimizer`` the fit goes on from where it is.
+        ``optimizer="auto"`` if both are at least 300. With another ``optimizer`` the fit goes on from where it is.
 
         Parameters
         ----------
