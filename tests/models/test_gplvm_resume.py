@@ -224,13 +224,13 @@ def test_interrupted_again_and_again(optimizer, uninterrupted):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_ended_by_max_iter_and_resumed(optimizer):
-    """From 200 iterations on, the length of the first part of "auto" is the same."""
-    desired = new(optimizer, max_iter=206).fit(Y)
-    for first in (200, 205):
+    """From 300 iterations on, the length of the first part of "auto" is the same."""
+    desired = new(optimizer, max_iter=306).fit(Y)
+    for first in (300, 305):
         model = new(optimizer, max_iter=first).fit(Y)
         assert model.n_iter_ == min(first, desired.n_iter_)
-        assert model.resume(206) is model
-        assert model.max_iter == 206
+        assert model.resume(306) is model
+        assert model.max_iter == 306
         assert_same(model, desired)
 
 
