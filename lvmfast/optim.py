@@ -89,10 +89,6 @@ def _settled_message(tol: float) -> str:
     return f"no relative change of more than tol={tol:g} in {PATIENCE} iterations"
 
 
-def _advanced(values: tuple, value: float, theta: np.ndarray, moments: dict) -> tuple:
-    return theta, (*values, float(value)), moments
-
-
 def _check_finite(value: float, gradient: np.ndarray, where: str, learning_rate: str | None = None) -> None:
     """Raise NonFiniteError, naming the remedy."""
     remedy = f"lower learning_rate={learning_rate}" if learning_rate else "start elsewhere or rescale the problem"
@@ -159,7 +155,8 @@ class Adam:
                 theta, values, moments = point
                 value, gradient = fun(theta)
                 _check_finite(value, gradient, f"iteration {len(values)} of Adam", f"{self.learning_rate:g}")
-                point = _advanced(values, value, *self.step(theta, gradient, moments, max_iter))
+                theta, moments = self.step(theta, gradient, moments, max_iter)
+                point = theta, (*values, float(value)), moments
                 if on_iteration is not None and on_iteration(
                     Progress(point[0], list(point[1]), len(point[1]), partial(self._state, *point))
                 ):

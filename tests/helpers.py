@@ -122,3 +122,17 @@ def in_child(function, seconds=20):
     if not good:
         raise value
     return value
+
+
+# The GPLVM: data and the attributes that a fit sets.
+
+FITTED = ("embedding_", "noise_variance_", "mean_", "log_marginal_likelihood_", "loss_curve_")
+FITTED += ("n_iter_", "n_evaluations_", "converged_", "message_", "jitter_", "Y_train_")
+FITTED += ("n_features_in_",)
+
+
+def observations(n=24, d=6, seed=0):
+    """Y (n, d): sines of two latents, with noise of a tenth."""
+    rng = np.random.default_rng(seed)
+    Z, W = rng.uniform(-2, 2, (n, 2)), rng.standard_normal((2, d))
+    return 3 + np.sin(Z @ W) + 0.1 * rng.standard_normal((n, d))

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers import layouts, tolerance
+from helpers import FITTED, layouts, observations, tolerance
 from reference import gplvm as oracle
 from sklearn.exceptions import ConvergenceWarning
 
@@ -19,17 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence
 
 
 OPTIMIZERS = ["auto", "lbfgs", "adam"]
-FITTED = ("embedding_", "noise_variance_", "mean_", "log_marginal_likelihood_", "loss_curve_")
-FITTED += ("n_iter_", "n_evaluations_", "converged_", "message_", "jitter_", "Y_train_")
-FITTED += ("n_features_in_",)
 RBF = lvm.kernels.RBF
-
-
-def observations(n=24, d=6, seed=0):
-    """Y (n, d): sines of two latents, with noise of a tenth."""
-    rng = np.random.default_rng(seed)
-    Z, W = rng.uniform(-2, 2, (n, 2)), rng.standard_normal((2, d))
-    return 3 + np.sin(Z @ W) + 0.1 * rng.standard_normal((n, d))
 
 
 def with_missing(Y):

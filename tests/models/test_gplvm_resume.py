@@ -9,6 +9,7 @@ import signal
 
 import numpy as np
 import pytest
+from helpers import FITTED, observations
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
@@ -23,17 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence
 OPTIMIZERS = ["auto", "lbfgs", "adam"]
 MAX_ITER = 50  # "auto" goes over to L-BFGS after half
 STOPS = [1, 2, 17, 24, 25, 26, 40, 49]
-FITTED = ("embedding_", "noise_variance_", "mean_", "log_marginal_likelihood_", "loss_curve_")
-FITTED += ("n_iter_", "n_evaluations_", "converged_", "message_", "jitter_", "Y_train_")
-FITTED += ("n_features_in_",)
 RBF = lvm.kernels.RBF
-
-
-def observations(n=24, d=6, seed=0):
-    """Y (n, d): sines of two latents, with noise of a tenth."""
-    rng = np.random.default_rng(seed)
-    Z, W = rng.uniform(-2, 2, (n, 2)), rng.standard_normal((2, d))
-    return 3 + np.sin(Z @ W) + 0.1 * rng.standard_normal((n, d))
 
 
 Y = observations()
