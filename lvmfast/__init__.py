@@ -2,7 +2,7 @@
 
 from lvmfast import bijectors, datasets, exceptions, kernels, linalg, optim
 from lvmfast._backend import cpu as _cpu_module
-from lvmfast._backend import get_num_threads, set_num_threads
+from lvmfast._backend import get_num_threads, release_memory, set_num_threads
 from lvmfast.models import GPLVM
 
 __version__: str = _cpu_module.version
@@ -17,5 +17,6 @@ __all__ = [
     "kernels",
     "linalg",
     "optim",
+    "release_memory",
     "set_num_threads",
 ]

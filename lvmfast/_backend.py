@@ -29,7 +29,9 @@ __all__ = [
     "cpu",
     "cuda_status",
     "get_num_threads",
+    "empty",
     "module_for",
+    "release_memory",
     "set_num_threads",
 ]
 
@@ -115,6 +117,22 @@ def blas_threads(order: int | None = None):
         yield
     finally:
         _limits.change(remove=limit)
+
+
+def empty(shape, dtype, order="C") -> np.ndarray:
+    """An array for a result, of the last two dimensions in ``order``; large ones in memory that is used again."""
+    return _cpu.empty(tuple(shape), order, dtype == np.float64)
+
+
+def release_memory() -> int:
+    """Free the memory of large results that are gone, which waits for the next ones (at most 256 MiB).
+
+    Returns
+    -------
+    int
+        The bytes that were freed.
+    """
+    return _cpu.release_memory()
 
 
 def cuda_status() -> str:

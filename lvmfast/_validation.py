@@ -11,6 +11,7 @@ from lvmfast._backend import module_for
 __all__ = [
     "as_float_array",
     "as_matrix",
+    "broadcast_batch",
     "check_choice",
     "check_integer",
     "check_positive",
@@ -51,6 +52,15 @@ def as_matrix(value, name: str, *, columns: int | None = None, dtype=None) -> np
 def common_dtype(*arrays) -> np.dtype:
     """float32 when all arrays are, else float64."""
     return np.dtype(np.float32) if all(a.dtype == np.float32 for a in arrays) else np.dtype(np.float64)
+
+
+def broadcast_batch(**shapes) -> tuple[int, ...]:
+    """The shape to which the leading dimensions broadcast; the names are those of the arguments."""
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        names, got = (" and ".join(map(str, part)) for part in (shapes, shapes.values()))
+        raise ValueError(f"the leading dimensions of {names} must broadcast, got {got}") from None
 
 
 def check_square(array: np.ndarray, name: str) -> None:

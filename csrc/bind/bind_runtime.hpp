@@ -59,6 +59,16 @@ inline void bind_runtime(py::module_& m) {
   m.def("instruction_sets", &cpu::instruction_sets, "Names that this processor can run, best first.");
   m.def("use_instruction_set", &cpu::use_instruction_set, py::arg("name"),
         "Switch kernels; False if this processor cannot run them.");
+  m.def(
+      "empty",
+      [](const std::vector<py::ssize_t>& shape, const std::string& order, bool is_double) -> py::array {
+        if (is_double) return new_array<double>(shape, order[0]);
+        return new_array<float>(shape, order[0]);
+      },
+      py::arg("shape"), py::arg("order"), py::arg("is_double"),
+      "An uninitialised array, large ones in memory that is used again; order is that of the last two dimensions.");
+  m.def("release_memory", &ResultMemory::release,
+        "Free the blocks of dead results that wait for their next use; returns the bytes.");
   m.attr("compiler") = LVM_COMPILER;
   m.attr("version") = LVM_VERSION;
 }

@@ -1,4 +1,5 @@
 // The module lvmfast._cpu: registers what the bind_* headers define, for the CPU.
+#include "bind/bind_cholesky_update.hpp"
 #include "bind/bind_gplvm.hpp"
 #include "bind/bind_kernels.hpp"
 #include "bind/bind_linalg.hpp"
@@ -12,6 +13,9 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_runtime(m);
   bind::bind_linalg<lvm::Cpu, double>(m);
   bind::bind_linalg<lvm::Cpu, float>(m);
+  bind::bind_cholesky_update_fast<lvm::Cpu>(m);
+  bind::bind_cholesky_update<lvm::Cpu, double>(m);
+  bind::bind_cholesky_update<lvm::Cpu, float>(m);
   bind::bind_kernels<lvm::Cpu, double>(m);
   bind::bind_kernels<lvm::Cpu, float>(m);
   bind::bind_gplvm_objective<lvm::Cpu, double>(m, "GplvmObjective64");

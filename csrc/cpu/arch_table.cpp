@@ -3,11 +3,19 @@
 
 namespace lvm::cpu::LVM_ARCH {
 
+namespace {
+template <class T>
+constexpr KernelFunctions<T> functions_of() {
+  return {gram_rows<T>,          pullback_rows<T>,        row_gemm_columns<T>,     exp_array<T>,
+          cholesky_update_rows<T>, cholesky_update_size<T>, cholesky_update_group<T>};
+}
+}  // namespace
+
 const KernelTable& table() {
   static constexpr KernelTable functions = {
       LVM_ARCH_NAME,
-      {gram_rows<double>, pullback_rows<double>, row_gemm_columns<double>, exp_array<double>},
-      {gram_rows<float>, pullback_rows<float>, row_gemm_columns<float>, exp_array<float>}};
+      functions_of<double>(),
+      functions_of<float>()};
   return functions;
 }
 

@@ -39,8 +39,8 @@ struct Pack {
 
   LVM_HD Pack() : v(V{}) {}
   LVM_HD Pack(V x) : v(x) {}
-  LVM_HD explicit Pack(double x) : v(V{} + T(x)) {}
-  LVM_HD explicit Pack(float x) : v(V{} + T(x)) {}
+  LVM_HD explicit Pack(double x) : v(T(x) - V{}) {}  // x - 0 is x, so that one broadcast remains; 0 + x is not for -0
+  LVM_HD explicit Pack(float x) : v(T(x) - V{}) {}
   LVM_HD static Pack load(const T* p) {
     Pack r;
     memcpy(&r.v, p, sizeof(V));

@@ -66,6 +66,34 @@ struct RowGemmTask {
   int64_t out_stride;
 };
 
+constexpr int64_t kUpdateColumns = 128;  // the most columns of U that one pass of a Cholesky update takes
+constexpr int64_t kNarrowColumns = 3;    // up to here it keeps its part of U in registers
+
+// out out^T = l l^T + u S u^T, lower triangles: u's columns in the given order, signs S = +1 for the first `plus` of them.
+// Rows are cut into groups of tiles. Groups may run on many threads; group k waits for those before it, which must have
+// been begun.
+template <class T>
+struct CholeskyUpdateTask {
+  int64_t n, m, plus;
+  bool by_rows;      // l and out row-major, else column-major
+  bool clear_upper;  // put zeros above the diagonal of out; else what is there stays
+  const T* l;
+  int64_t l_stride;
+  T* out;  // may be l
+  int64_t out_stride;
+  const T* u;  // entry (i, q) at u[i * u_row + order[q] * u_col]
+  int64_t u_row, u_col;
+  const int64_t* order;
+  int64_t tiles;   // in a group
+  int64_t span;    // blocks of columns that a group of column-major tiles takes at a time
+  T* a;            // scratch: m numbers for every row of every tile
+  T* reflections;  // scratch: cholesky_update_size numbers
+  double* g;       // narrow updates: at first diag(S), m x m
+  int64_t* ready;  // at first 0; columns whose reflections are known
+  int64_t* lost;   // at first -1; the column that was lost
+  bool* finite;    // false if it was lost to a number that is not finite
+};
+
 template <class T>
 struct KernelFunctions {
   void (*gram_rows)(const GramTask<T>&, int64_t begin, int64_t end);
@@ -73,6 +101,9 @@ struct KernelFunctions {
                         double* d_variance);
   void (*row_gemm_columns)(const RowGemmTask<T>&, int64_t begin, int64_t end);  // begin: multiple of kPad
   void (*exp)(const T* x, T* y, int64_t n);
+  int64_t (*cholesky_update_rows)(int64_t m);             // rows of a tile
+  int64_t (*cholesky_update_size)(int64_t n, int64_t m);  // numbers of all reflections
+  void (*cholesky_update_group)(const CholeskyUpdateTask<T>&, int64_t group);
 };
 
 struct KernelTable {

@@ -13,6 +13,8 @@
 #include "cpu/dispatch.hpp"
 #include "device/blas.hpp"
 #include "device/buffer.hpp"
+#include "device/matrix.hpp"
+#include "device/status.hpp"
 #include "device/thread_pool.hpp"
 
 namespace lvm {
@@ -23,6 +25,10 @@ struct Cpu {
 
   template <class T>
   using Blas = lvm::Blas<T>;
+
+  static constexpr int64_t kUpdateColumns = cpu::kUpdateColumns;
+
+  static int64_t threads() { return ThreadPool::instance().size(); }
 
   // f(begin, end) over [0, n) in pieces of `grain`; on the calling thread when there is little to do.
   template <class F>
@@ -123,6 +129,41 @@ struct Cpu {
     for_ranges(cols, 4 * cpu::kPad, [&](int64_t begin, int64_t end) { kernel.row_gemm_columns(task, begin, end); });
   }
 
+  // out out^T = l l^T + u S u^T for one pass of at most kUpdateColumns columns (see cpu::CholeskyUpdateTask).
+  template <class T>
+  static Status cholesky_update(int64_t n, const SignedColumns& columns, const Factor<const T>& l, const Factor<T>& out,
+                                const Strided<const T>& u, bool clear_upper) {
+    const auto& kernel = cpu::kernels_for<T>();
+    const int64_t m = columns.count, rows = kernel.cholesky_update_rows(m), tiles = (n + rows - 1) / rows;
+    const int64_t skew = 80;  // numbers: keeps scratch off the cache sets of the matrix's columns
+    static thread_local Buffer<T> scratch;
+    const int64_t size_a = (tiles * rows * m + 15) / 16 * 16;
+    T* a = scratch.reserve(size_a + kernel.cholesky_update_size(n, m) + 2 * skew) + skew;
+    double g[cpu::kNarrowColumns * cpu::kNarrowColumns] = {};
+    for (int64_t q = 0; q < m && m <= cpu::kNarrowColumns; ++q) g[q * (m + 1)] = m == 1 || q < columns.plus ? 1.0 : -1.0;
+    int64_t ready = 0, lost = -1;
+    bool finite = true;
+    const int64_t threads = n * n * (m + 8) > kWorthThreads ? ThreadPool::instance().size() : 1;
+    cpu::CholeskyUpdateTask<T> task{n, m, columns.plus, l.by_rows, clear_upper, l.data, l.stride, out.data, out.stride,
+                                    u.data, u.row, u.col, columns.order, 1, 1, a, a + size_a + skew, g, &ready, &lost,
+                                    &finite};
+    if (!l.by_rows) {
+      // A few columns: long ways down the matrix, as many as the threads allow. More: what stays in the first cache.
+      const int64_t most = m <= cpu::kNarrowColumns ? tiles : 16;
+      task.tiles = threads == 1 ? most : std::max<int64_t>(1, std::min(most, tiles / (8 * threads)));
+      task.span = m <= cpu::kNarrowColumns ? 1 : 4;
+    }
+    const int64_t groups = (tiles + task.tiles - 1) / task.tiles;
+    if (threads == 1) {
+      for (int64_t k = 0; k < groups; ++k) kernel.cholesky_update_group(task, k);
+    } else {
+      parallel_for(groups, [&](int64_t k) { kernel.cholesky_update_group(task, k); });
+    }
+    if (scratch.bytes() > kKeptScratch) scratch = Buffer<T>();
+    if (lost < 0) return {};
+    return {finite ? Code::not_positive_definite : Code::non_finite, lost};
+  }
+
   // y = exp(x), by the exponential that the kernels use.
   template <class T>
   static void exp(const T* x, T* y, int64_t n) {
@@ -148,6 +189,9 @@ struct Cpu {
   }
 
  private:
+  static constexpr int64_t kWorthThreads = int64_t(1) << 20;  // numbers touched, about
+  static constexpr int64_t kKeptScratch = int64_t(1) << 24;   // bytes that a thread keeps between calls
+
   static bool small(int64_t rows, int64_t cols) { return rows * cols < 16384; }
 };
 

@@ -13,7 +13,7 @@ import numpy as np
 from lvmfast import _backend
 from lvmfast.bijectors import Softplus
 from lvmfast.exceptions import NonFiniteError
-from lvmfast.linalg import JITTER_RANGE, raise_factorisation_error
+from lvmfast.linalg._cholesky import JITTER_RANGE, raise_factorisation_error
 
 # What positive parameters stay above, in units of the mean square of Y (variances) or of 1 (lengthscales).
 VARIANCE_FLOOR, NOISE_FLOOR, LENGTHSCALE_FLOOR = 1e-8, 1e-6, 1e-6

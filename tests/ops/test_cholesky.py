@@ -9,7 +9,7 @@ from reference import linalg as oracle
 
 import lvmfast as lvm
 from lvmfast.exceptions import JitterWarning
-from lvmfast.linalg import JITTER_RANGE
+from lvmfast.linalg._cholesky import JITTER_RANGE
 
 CONDITION = 100.0
 SIZES = [1, 2, 3, 7, 16, 33]

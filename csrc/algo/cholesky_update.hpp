@@ -1,0 +1,115 @@
+// Cholesky factors of matrices that change by a few rows, columns or ranks.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "device/matrix.hpp"
+#include "device/status.hpp"
+
+namespace lvm {
+
+// The columns of an update, those with sign +1 first: what they add is there before the others take away, so that
+// nothing on the way is less definite than the result.
+class UpdateSigns {
+ public:
+  // signs: (m,) of +1 and -1, or null for `all` everywhere.
+  UpdateSigns(int64_t m, const int8_t* signs, int all) : order_(m), plus_(0) {
+    for (int64_t q = 0; q < m; ++q) {
+      if ((signs ? signs[q] : all) > 0) order_[plus_++] = q;
+    }
+    int64_t next = plus_;
+    for (int64_t q = 0; q < m; ++q) {
+      if ((signs ? signs[q] : all) < 0) order_[next++] = q;
+    }
+  }
+  int64_t count() const { return static_cast<int64_t>(order_.size()); }
+  int64_t plus() const { return plus_; }
+  SignedColumns range(int64_t begin, int64_t end) const {
+    return {order_.data() + begin, end - begin, std::clamp<int64_t>(plus_ - begin, 0, end - begin)};
+  }
+
+ private:
+  std::vector<int64_t> order_;
+  int64_t plus_;
+};
+
+// out <- the lower triangle of l, zeros above if clear_upper.
+template <class Device, class T>
+void copy_lower(int64_t n, const Factor<const T>& l, const Factor<T>& out, bool clear_upper) {
+  const bool same = l.by_rows == out.by_rows;
+  Device::for_ranges(n, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (!same) {
+        for (int64_t j = 0; j <= i; ++j) out(i, j) = l(i, j);
+        if (clear_upper) {
+          for (int64_t j = i + 1; j < n; ++j) out(i, j) = T(0);
+        }
+        continue;
+      }
+      const int64_t from = l.by_rows ? 0 : i, to = l.by_rows ? i + 1 : n;
+      T* line = out.data + i * out.stride;
+      std::memcpy(line + from, l.data + i * l.stride + from, (to - from) * sizeof(T));
+      if (clear_upper && l.by_rows) std::memset(line + to, 0, (n - to) * sizeof(T));
+      if (clear_upper && !l.by_rows) std::memset(line, 0, from * sizeof(T));
+    }
+  });
+}
+
+// Whether l could be a factor and u could be added: the diagonal of l positive and finite, u finite.
+template <class T>
+Status check_update(int64_t n, int64_t m, const Factor<const T>& l, const Strided<const T>& u) {
+  for (int64_t i = 0; i < n; ++i) {
+    const T pivot = l(i, i);
+    if (!std::isfinite(pivot)) return {Code::non_finite, i};
+    if (!(pivot > 0)) return {Code::bad_diagonal, i};
+  }
+  // A sum of x - x is zero where all are finite: no branch inside.
+  T sum = 0;
+  const bool by_rows = u.col == 1 || m == 1;
+  const int64_t lines = by_rows ? n : m, length = by_rows ? m : n;
+  for (int64_t k = 0; k < lines; ++k) {
+    const T* line = u.data + k * (by_rows ? u.row : u.col);
+    const int64_t step = by_rows ? u.col : u.row;
+    for (int64_t i = 0; i < length; ++i) sum += line[i * step] - line[i * step];
+  }
+  if (!(sum == 0)) return {Code::non_finite, -1};
+  return {};
+}
+
+// out out^T = l l^T + u S u^T, for arguments that check_update accepts. out may be l; l and out are of one order. If the result is not positive definite, out
+// is undefined, unless out is l: then l stays as it was, for which a call with signs -1 works on a copy. A number in l
+// that is not finite, off the diagonal, is found only on the way.
+template <class Device, class T>
+Status cholesky_update(int64_t n, const UpdateSigns& signs, const Factor<const T>& l, const Factor<T>& out,
+                       const Strided<const T>& u, bool clear_upper) {
+  const int64_t m = signs.count();
+  if (n == 0) return {};
+  const bool inplace = l.data == out.data;
+  if (m == 0) {
+    if (!inplace) copy_lower<Device>(n, l, out, clear_upper);
+    return {};
+  }
+  if (inplace && signs.plus() < m) {
+    typename Device::template Scratch<T> copy(n * n);
+    const Factor<T> work{copy.data(), n, l.by_rows};
+    const Status status = cholesky_update<Device, T>(n, signs, l, work, u, false);
+    if (status) copy_lower<Device>(n, Factor<const T>{work.data, n, l.by_rows}, out, false);
+    return status;
+  }
+  const int64_t width = Device::kUpdateColumns, passes = (m + width - 1) / width;
+  Factor<const T> from = l;
+  for (int64_t k = 0; k < passes; ++k) {  // of equal width
+    const SignedColumns columns = signs.range(m * k / passes, m * (k + 1) / passes);
+    const bool first = k == 0;
+    const Status status = Device::template cholesky_update<T>(n, columns, from, out, u, clear_upper && first && !inplace);
+    if (!status) return status;
+    from = {out.data, out.stride, out.by_rows};
+  }
+  return {};
+}
+
+}  // namespace lvm

@@ -1,0 +1,138 @@
+// linalg: Cholesky factors that change by a few ranks.
+#pragma once
+
+#include "algo/cholesky_update.hpp"
+#include "bind/view_numpy.hpp"
+
+namespace lvm::bind {
+
+template <class T>
+bool contiguous_lines(const py::array& a) {
+  const auto size = static_cast<py::ssize_t>(sizeof(T));
+  const auto n = a.ndim();
+  return a.shape(n - 1) <= 1 || a.strides(n - 1) == size || a.strides(n - 2) == size;
+}
+
+template <class T>
+Factor<T> factor_at(const MatrixBatch<T>& view, int64_t b) {
+  const bool by_rows = view.rows <= 1 || view.col == 1;
+  return {view.at(b), view.rows <= 1 ? 1 : by_rows ? view.row : view.col, by_rows};
+}
+
+// f(b) for every member of a batch, over threads where there are enough members: a single large one has the threads itself.
+template <class Device, class F>
+void for_batch(int64_t batch, double work, const F& f) {
+  if (batch < Device::threads() || work > 1e8) {
+    for (int64_t b = 0; b < batch; ++b) f(b);
+    return;
+  }
+  const int64_t grain = std::clamp<int64_t>(static_cast<int64_t>(2e4 / (work + 100)), 1, (batch + 3) / 4);
+  Device::for_ranges(batch, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) f(b);
+  });
+}
+
+template <class Device, class T>
+bool update_of(const py::array& l, const py::array& u, int sign, py::array_t<T>& out) {
+  const auto l_view = matrix_batch<const T>(l, 2, static_cast<const T*>(l.data()));
+  const auto u_view = matrix_batch<const T>(u, static_cast<int>(u.ndim()), static_cast<const T*>(u.data()));
+  T* data = out.mutable_data();
+  const auto out_view = matrix_batch<T>(out, 2, data);
+  const Strided<const T> columns{u_view.data, u_view.row, u_view.col};
+  Status status;
+  {
+    py::gil_scoped_release release;
+    const UpdateSigns signs(u_view.cols, nullptr, sign);
+    status = check_update<T>(l_view.rows, u_view.cols, factor_at(l_view, 0), columns);
+    if (status) status = cholesky_update<Device, T>(l_view.rows, signs, factor_at(l_view, 0), factor_at(out_view, 0),
+                                               columns, true);
+  }
+  return static_cast<bool>(status);
+}
+
+template <class Device, class T>
+py::object update_fast(const py::array& l, const py::array& u, int sign, bool overwrite) {
+  const auto size = static_cast<py::ssize_t>(sizeof(T));
+  const py::ssize_t n = l.shape(0);
+  const bool by_rows = l.strides(1) == size;
+  if (l.shape(1) != n || u.shape(0) != n || n == 0 || !(by_rows || l.strides(0) == size)) return py::none();
+  if (l.strides(by_rows ? 0 : 1) < n * size || u.strides(0) % size || u.strides(u.ndim() - 1) % size) return py::none();
+  if (overwrite) {
+    if (!l.writeable()) return py::none();
+    auto out = py::reinterpret_borrow<py::array_t<T>>(l);
+    return update_of<Device, T>(l, u, sign, out) ? py::object(std::move(out)) : py::none();
+  }
+  py::array_t<T> out = new_array<T>({n, n}, by_rows ? 'C' : 'F');
+  return update_of<Device, T>(l, u, sign, out) ? py::object(std::move(out)) : py::none();
+}
+
+template <class Device>
+void bind_cholesky_update_fast(py::module_& m) {
+  m.def(
+      "cholesky_update_fast",
+      [](const py::array& l, const py::array& u, int sign, bool overwrite) -> py::object {
+        const auto kind = l.dtype().num();
+        if (l.ndim() != 2 || u.ndim() < 1 || u.ndim() > 2 || u.dtype().num() != kind || (sign != 1 && sign != -1)) return py::none();
+        if (overwrite) {  // the columns of u may be those of l
+          const auto *from = static_cast<const char*>(u.data()), *to = static_cast<const char*>(l.data());
+          if (from >= to && from < to + l.nbytes() * 2) return py::none();
+        }
+        if (kind == py::dtype::num_of<double>()) return update_fast<Device, double>(l, u, sign, overwrite);
+        if (kind == py::dtype::num_of<float>()) return update_fast<Device, float>(l, u, sign, overwrite);
+        return py::none();
+      },
+      py::arg("l"), py::arg("u"), py::arg("sign"), py::arg("overwrite"),
+      "The update of a single matrix in the usual types and layouts; None where anything else is needed, an error included.");
+}
+
+template <class Device, class T>
+void bind_cholesky_update(py::module_& m) {
+  m.def(
+      "cholesky_update",
+      [](const py::array_t<T>& l, const py::array_t<T>& u, const py::object& signs, py::array_t<T> out, bool clear_upper) {
+        const auto dims = l.ndim();
+        if (dims < 2 || u.ndim() != dims || out.ndim() != dims) throw py::value_error("l, u and out need equal ndim >= 2");
+        for (py::ssize_t d = 0; d < dims; ++d) {
+          if (l.shape(d) != out.shape(d) || (d < dims - 1 && l.shape(d) != u.shape(d))) {
+            throw py::value_error("l, u and out need equal batches and rows");
+          }
+        }
+        if (l.shape(dims - 2) != l.shape(dims - 1)) throw py::value_error("l must be square");
+        if (!contiguous_lines<T>(l) || !contiguous_lines<T>(out)) throw py::value_error("l and out need a unit stride");
+        const auto l_view = matrix_batch<const T>(l, 2, l.data());
+        const auto u_view = matrix_batch<const T>(u, 2, u.data());
+        const auto out_view = matrix_batch<T>(out, 2, out.mutable_data());
+        const int64_t batch = l_view.batch, n = l_view.rows, columns = u_view.cols;
+        const UpdateSigns order(columns, data_or_null<int8_t>(signs, {columns}, "signs"), 1);
+        py::array_t<int> code(batch);
+        py::array_t<int64_t> index(batch);
+        int* codes = code.mutable_data();
+        int64_t* indices = index.mutable_data();
+        {
+          py::gil_scoped_release release;
+          const auto check = [&](int64_t b) {
+            return check_update<T>(n, columns, factor_at(l_view, b), {u_view.at(b), u_view.row, u_view.col});
+          };
+          bool good = true;
+          for (int64_t b = 0; b < batch; ++b) {  // before anything is changed
+            const Status s = check(b);
+            codes[b] = static_cast<int>(s.code);
+            indices[b] = s.index;
+            good = good && s;
+          }
+          if (good) for_batch<Device>(batch, static_cast<double>(n) * static_cast<double>(n * columns), [&](int64_t b) {
+            const Status s = cholesky_update<Device, T>(n, order, factor_at(l_view, b), factor_at(out_view, b),
+                                                        {u_view.at(b), u_view.row, u_view.col}, clear_upper);
+            codes[b] = static_cast<int>(s.code);
+            indices[b] = s.index;
+          });
+        }
+        return py::make_tuple(code, index);
+      },
+      py::arg("l").noconvert(), py::arg("u").noconvert(), py::arg("signs"), py::arg("out").noconvert(), py::arg("clear_upper"),
+      "out[b] out[b]^T = l[b] l[b]^T + u[b] diag(signs) u[b]^T for (..., n, n) and (..., n, m) of any strides, l and out\n"
+      "with a unit stride and of one order; out may be l. Returns (code, index), one for every\n"
+      "member of the batch; where L or u cannot be right, nothing is done for any.");
+}
+
+}  // namespace lvm::bind

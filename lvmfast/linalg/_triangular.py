@@ -1,0 +1,142 @@
+"""Triangular and Cholesky solves and their pull-backs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast._validation import as_float_array, check_square, common_dtype
+
+__all__ = ["cholesky_solve", "cholesky_solve_vjp", "solve_triangular", "solve_triangular_vjp"]
+
+
+def solve_triangular(L, B, *, lower=True, trans=False):
+    r"""Solution of a triangular system: ``op(L) @ X == B`` with ``op(L) = L`` or ``L.T``.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+        Triangular; only that triangle is read.
+    B : array of shape (..., n, m), or (n,)
+        Right-hand sides. A one-dimensional ``B`` is a single one.
+    lower : bool, default=True
+        Which triangle of ``L`` holds the matrix.
+    trans : bool, default=False
+        Solve with the transpose.
+
+    Returns
+    -------
+    X : array of the broadcast shape (..., n, m), or (..., n)
+        float32 if both inputs are, else float64.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If a diagonal entry of ``L`` is zero.
+    """
+    module = _backend.module_for(L, B)
+    L = as_float_array(L, "L", min_ndim=2)
+    B = as_float_array(B, "B", min_ndim=1)
+    check_square(L, "L")
+    vector = B.ndim == 1
+    if vector:
+        B = B[:, None]
+    n = L.shape[-1]
+    if B.shape[-2] != n:
+        got = B.shape[:-1] if vector else B.shape
+        raise ValueError(f"B must have {n} rows like L, got shape {got}")
+    diagonal = np.einsum("...ii->...i", L)
+    if not diagonal.all():
+        place = tuple(int(i) for i in np.argwhere(diagonal == 0)[0])
+        raise np.linalg.LinAlgError(f"L must have a diagonal without zeros, got 0 at {place}; L is singular")
+    dtype = common_dtype(L, B)
+    try:
+        batch = np.broadcast_shapes(L.shape[:-2], B.shape[:-2])
+    except ValueError:
+        raise ValueError(
+            f"the leading dimensions of L and B must broadcast, got {L.shape[:-2]} and {B.shape[:-2]}"
+        ) from None
+    X = np.empty((*batch, n, B.shape[-1]), dtype)
+    X[...] = B
+    single = L.ndim == 2 or all(extent == 1 for extent in L.shape[:-2])
+    if not single:
+        L = np.broadcast_to(L, (*batch, n, n))
+    if X.size:
+        flat = np.ascontiguousarray(L, dtype=dtype).reshape(-1, n, n)
+        with _backend.blas_threads():
+            module.solve_triangular_inplace(flat, X.reshape(-1, n, X.shape[-1]), bool(lower), bool(trans))
+    return X[..., 0] if vector else X
+
+
+def solve_triangular_vjp(L, X, X_bar, *, lower=True, trans=False):
+    r"""Pull-back of :func:`solve_triangular`: with ``op(L) @ X == B``,
+
+    ``B_bar = op(L)^-T X_bar`` and ``L_bar = -tri(B_bar X^T)``, or ``-tri(X B_bar^T)`` if ``trans``.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+    X : array of shape (..., n, m), or (n,)
+        The solution.
+    X_bar : array of the shape of ``X``
+        Its cotangent.
+    lower, trans : bool
+        As given to :func:`solve_triangular`.
+
+    Returns
+    -------
+    L_bar, B_bar : arrays of shape (..., n, n) and of the shape of ``X``
+        ``L_bar`` is zero outside the triangle. Where ``L`` or ``B`` was broadcast, sum over those dimensions.
+    """
+    X = as_float_array(X, "X", min_ndim=1)
+    X_bar = as_float_array(X_bar, "X_bar", min_ndim=1)
+    if X.shape != X_bar.shape:
+        raise ValueError(f"X_bar must have the shape of X, {X.shape}, got {X_bar.shape}")
+    B_bar = solve_triangular(L, X_bar, lower=lower, trans=not trans)
+    left, right = (X, B_bar) if trans else (B_bar, X)
+    outer = np.outer(left, right) if X.ndim == 1 else left @ np.swapaxes(right, -1, -2)
+    return -(np.tril(outer) if lower else np.triu(outer)), B_bar
+
+
+def cholesky_solve(L, B):
+    r"""Solution of a positive definite system: ``(L @ L.T) @ X == B`` with ``L`` lower.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+        A Cholesky factor, as from :func:`cholesky`.
+    B : array of shape (..., n, m), or (n,)
+
+    Returns
+    -------
+    X : array of the broadcast shape (..., n, m), or (..., n)
+    """
+    if np.ndim(B) == 1:
+        return cholesky_solve(L, np.expand_dims(B, -1))[..., 0]
+    return solve_triangular(L, solve_triangular(L, B), trans=True)
+
+
+def cholesky_solve_vjp(L, X, X_bar):
+    r"""Pull-back of :func:`cholesky_solve`: with ``A = L L^T`` and ``A X == B``,
+
+    ``B_bar = A^-1 X_bar`` and ``L_bar = -tril((B_bar X^T + X B_bar^T) L)``.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+    X : array of shape (..., n, m), or (n,)
+        The solution.
+    X_bar : array of the shape of ``X``
+
+    Returns
+    -------
+    L_bar, B_bar : arrays of shape (..., n, n) and of the shape of ``X``
+    """
+    X = as_float_array(X, "X", min_ndim=1)
+    L = as_float_array(L, "L", min_ndim=2)
+    B_bar = cholesky_solve(L, X_bar)
+    if X.shape != B_bar.shape:
+        raise ValueError(f"X_bar must have the shape of X, {X.shape}, got {B_bar.shape}")
+    left, right = (X[:, None], B_bar[:, None]) if X.ndim == 1 else (X, B_bar)
+    cross = right @ np.swapaxes(left, -1, -2)
+    return -np.tril((cross + np.swapaxes(cross, -1, -2)) @ np.tril(L)), B_bar

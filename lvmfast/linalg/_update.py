@@ -1,0 +1,504 @@
+"""Cholesky factors of matrices that gain or lose a few ranks, rows or columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast._validation import as_float_array, broadcast_batch, check_square, common_dtype
+from lvmfast.exceptions import NonFiniteError, NotPositiveDefiniteError
+from lvmfast.linalg._cholesky import BAD_DIAGONAL, NON_FINITE, NOT_POSITIVE_DEFINITE, cholesky, cholesky_vjp
+from lvmfast.linalg._triangular import solve_triangular, solve_triangular_vjp
+
+__all__ = [
+    "cholesky_append",
+    "cholesky_append_vjp",
+    "cholesky_delete",
+    "cholesky_delete_vjp",
+    "cholesky_insert",
+    "cholesky_insert_vjp",
+    "cholesky_update",
+    "cholesky_update_vjp",
+]
+
+_fast = _backend.cpu.cholesky_update_fast
+
+
+def cholesky_update(L, U, *, sign=1, overwrite=False, out=None, check=True):
+    r"""Cholesky factor after an update or downdate of any rank:
+
+    ``L_new @ L_new.T == L @ L.T + U @ diag(sign) @ U.T``, in 2 n^2 m floating-point operations.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+        Lower Cholesky factor with a positive diagonal, float32 or float64; nothing above the diagonal is used.
+        Row-major and column-major matrices are taken as they are and give a result of the same order.
+    U : array of shape (..., n, m), or (..., n)
+        The columns to add or take away. An array with one dimension, or with one less than ``L``, holds vectors (m = 1);
+        any other holds matrices. Leading dimensions broadcast with those of ``L``.
+    sign : 1, -1 or array of shape (m,), default=1
+        +1 adds a column, -1 takes it away. Those to be added come first, in whatever order they stand.
+    overwrite : bool, default=False
+        Put the result in the place of ``L``, which must then be an array of the result's dtype and shape; what stands
+        above the diagonal is left alone.
+    out : array of shape (..., n, n), optional
+        Where to put the result; it must not overlap ``L`` or ``U`` in part.
+    check : bool, default=True
+        Raise where a downdate leaves no positive definite matrix. False: return ``ok`` instead.
+
+    Returns
+    -------
+    L_new : array of the broadcast shape (..., n, n)
+        Zero above the diagonal (but see ``overwrite``); float32 if both inputs are, else float64.
+    ok : bool, or array of shape (...)
+        Only with ``check=False``: whether each matrix is positive definite. Where it is not, ``L_new`` is NaN, or as it
+        was with ``overwrite``.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        With the column (``pivot``) and the member of the batch (``index``) where definiteness was lost.
+    NonFiniteError
+        For NaN or infinity in ``L`` or ``U``, or where the result overflows.
+    ValueError
+        For a diagonal that is not positive, a ``sign`` other than 1 and -1, shapes that do not fit.
+
+    Notes
+    -----
+    After an error ``L`` is bit for bit what it was, also with ``overwrite`` and for every member of a batch, with one
+    exception: NaN or infinity below the diagonal of an ``L`` that is to be overwritten, and overflow, are found only
+    on the way, and then ``L`` is spoilt. For this guarantee an overwriting downdate works on a copy.
+
+    Beyond the result it needs 2 n m numbers, an overwriting downdate n^2 more. Results of a megabyte or more live in
+    memory that is used again when they are gone, up to 256 MiB (:func:`lvmfast.release_memory` frees it).
+
+    References
+    ----------
+    Pas and Patrinos (2025), "Blocked Cholesky factorization updates of the Riccati recursion using hyperbolic
+    Householder transformations", arXiv:2503.15372; for m <= 3 Gill, Golub, Murray and Saunders (1974), "Methods for
+    modifying matrix factorizations", Mathematics of Computation 28, method C1.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> lvm.linalg.cholesky_update([[2.0, 0.0], [1.0, 2.0]], [1.5, 2.0])
+    array([[2.5, 0. ],
+           [2. , 2.23606798]])
+    """
+    if check and out is None and type(sign) is int and type(L) is np.ndarray and type(U) is np.ndarray:
+        result = _fast(L, U, sign, bool(overwrite))  # the usual case at the cost of one call
+        if result is not None:
+            return result
+    return _update(L, U, sign, overwrite, out, check)
+
+
+def _update(L, U, sign, overwrite, out, check):
+    _backend.module_for(L, U, out)
+    target = L if overwrite else out
+    L, U, vector = _factor_and_columns(L, U, "U")
+    n, m = U.shape[-2:]
+    signs = _signs(sign, m, vector)
+    dtype = common_dtype(L, U)
+    batch = broadcast_batch(L=L.shape[:-2], U=U.shape[:-2])
+    shape = (*batch, n, n)
+    if overwrite and out is not None:
+        raise ValueError("out and overwrite=True name two places for one result; give one of them")
+    if target is not None:
+        _check_target(target, "L" if overwrite else "out", shape, dtype)
+    L, U = _lines(L, dtype), U.astype(dtype, copy=False)
+    minus = signs is not None and bool((signs < 0).any())
+    if overwrite and L is target and not (check and minus and batch):
+        result = L
+    elif out is not None and _order(out) == _order(L) and not np.may_share_memory(out, L):
+        result = out
+    else:
+        result = _backend.empty(shape, dtype, _order(L))
+    if target is not None and np.may_share_memory(target, U):
+        U = U.copy()
+    code, index = _backend.cpu.cholesky_update(
+        np.broadcast_to(L, shape), np.broadcast_to(U, (*batch, n, m)), signs, result, result is not L
+    )
+    if code.any() and (check or (code > NOT_POSITIVE_DEFINITE).any()):
+        _raise_update_error(L, U, batch, code, index)
+    if target is not None and result is not target:
+        lower = np.tri(n, dtype=bool) if overwrite else True
+        np.copyto(target, result, where=lower if check else lower & (code == 0).reshape((*batch, 1, 1)))
+        result = target
+    if check:
+        return result
+    if code.any() and not overwrite:
+        result[(code != 0).reshape(batch)] = np.nan
+    ok = (code == 0).reshape(batch)
+    return result, (ok if batch else bool(ok))
+
+
+def _factor_and_columns(L, U, name):
+    """L and U as float arrays, U as matrices; whether U held vectors."""
+    L = as_float_array(L, "L", min_ndim=2)
+    U = as_float_array(U, name, min_ndim=1)
+    check_square(L, "L")
+    vector = U.ndim == 1 or U.ndim == L.ndim - 1
+    if U.shape[-1 if vector else -2] != L.shape[-1]:
+        form = "(..., n)" if vector else "(..., n, m)"
+        raise ValueError(f"{name} must have shape {form} with n = {L.shape[-1]} like L, got {U.shape}")
+    return L, (U[..., None] if vector else U), vector
+
+
+def _signs(sign, m, vector):
+    """None for +1 throughout, else (m,) of int8."""
+    signs = np.asarray(sign)
+    if signs.ndim > 1 or (signs.ndim == 1 and len(signs) != m):
+        columns = "1 column" if m == 1 else f"{m} columns"
+        raise ValueError(f"sign must be 1, -1 or an array of shape (m,) for U's {columns}, got shape {signs.shape}")
+    if signs.dtype.kind not in "iuf" or not (np.abs(signs) == 1).all():
+        raise ValueError(f"sign must be 1 or -1, or an array of these, got {sign!r}")
+    if (signs == 1).all():
+        return None
+    return np.broadcast_to(signs, m).astype(np.int8)
+
+
+def _order(A) -> str:
+    """'C' or 'F': which of the last two dimensions lies close together."""
+    return "C" if A.strides[-1] == A.itemsize or A.strides[-2] != A.itemsize else "F"
+
+
+def _lines(L, dtype):
+    """L with one of its last two strides being an item; L itself where that holds."""
+    L = L.astype(dtype, copy=False)
+    unit = A_unit = L.itemsize
+    rows, columns = L.strides[-2:]
+    n = L.shape[-1]
+    if n <= 1 or (columns == unit and rows >= n * A_unit) or (rows == unit and columns >= n * A_unit):
+        return L
+    return np.ascontiguousarray(L)
+
+
+def _check_target(target, name, shape, dtype):
+    if not isinstance(target, np.ndarray) or target.dtype != dtype or target.shape != shape:
+        got = f"{target.dtype} {target.shape}" if isinstance(target, np.ndarray) else type(target).__name__
+        raise ValueError(f"{name} must be an array of {dtype} with shape {shape} to hold the result, got {got}")
+    if not target.flags.writeable:
+        raise ValueError(f"{name} must be writeable to hold the result, got a read-only array")
+
+
+def _raise_update_error(L, U, batch, code, index):
+    member = int(np.flatnonzero(code)[0])
+    place = tuple(int(i) for i in np.unravel_index(member, batch)) if batch else ()
+    where = f"[{', '.join(map(str, place))}]" if place else ""
+    L, U = (np.broadcast_to(A, (*batch, *A.shape[-2:]))[place] for A in (L, U))
+    column = int(index[member])
+    if code[member] == BAD_DIAGONAL:
+        raise ValueError(
+            f"L{where} must have a positive diagonal, got {L[column, column]} at row {column}; it is no Cholesky factor"
+        )
+    if code[member] == NON_FINITE:
+        for name, A in (("L", np.tril(L)), ("U", U)):
+            bad = np.argwhere(~np.isfinite(A))
+            if len(bad):
+                row, col = (int(i) for i in bad[0])
+                raise NonFiniteError(f"{name}{where} must be finite, got {A[row, col]} at row {row}, column {col}")
+        raise NonFiniteError(f"the update of L{where} overflows {L.dtype} at column {column}; scale L and U down")
+    raise NotPositiveDefiniteError(
+        f"L{where} L{where}^T + U diag(sign) U^T is not positive definite: it is lost at column {column}, where U takes "
+        "away as much as there is or more; make U smaller there, or pass check=False to be told instead",
+        pivot=column,
+        index=place,
+    )
+
+
+def cholesky_append(L, B, C):
+    r"""Cholesky factor after rows and columns are appended: ``L_new @ L_new.T == [[L @ L.T, B], [B.T, C]]``.
+
+    ``L_new = [[L, 0], [X.T, D]]`` with ``L X == B`` and ``D D^T == C - X^T X``, in n^2 m operations.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+    B : array of shape (..., n, m), or (..., n)
+        The new columns beside the old rows. An array with one dimension, or with one less than ``L``, holds single
+        columns (m = 1).
+    C : array of shape (..., m, m), or (...)
+        The new rows and columns among themselves, symmetric (the lower triangle is read); for single columns a number,
+        or one for every member of the batch.
+
+    Returns
+    -------
+    L_new : array of shape (..., n + m, n + m)
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        With the row of the result (``pivot``) that has no positive pivot.
+    """
+    L, B, vector = _factor_and_columns(L, B, "B")
+    C = _corner(C, "C", B.shape[-1], vector)
+    return _insert(L, L.shape[-1], B, C, "C")
+
+
+def cholesky_insert(L, index, b, c):
+    r"""Cholesky factor after rows and columns are inserted: ``L_new @ L_new.T`` is ``L @ L.T`` with new rows and columns
+    ``index``, ..., ``index + m - 1``, so that ``cholesky_delete`` of these gives ``L`` back.
+
+    With ``L = [[L1, 0], [L2, L3]]`` cut before ``index``: ``L1 X == b1``, ``D D^T == c - X^T X``,
+    ``Y == (b2 - L2 X) D^-T``, and ``L3`` is downdated by ``Y``; 2 n^2 m operations.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+    index : int
+        Where the first new row stands in the result, from 0 to n; negative values count from the end, as in
+        ``numpy.insert``.
+    b : array of shape (..., n, m), or (..., n)
+        The new columns beside the old rows, in the old order; single columns as in :func:`cholesky_append`.
+    c : array of shape (..., m, m), or (...)
+        The new rows and columns among themselves.
+
+    Returns
+    -------
+    L_new : array of shape (..., n + m, n + m)
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        With the row of the result (``pivot``) that has no positive pivot.
+    """
+    L, b, vector = _factor_and_columns(L, b, "b")
+    c = _corner(c, "c", b.shape[-1], vector)
+    return _insert(L, _position(index, L.shape[-1] + 1), b, c, "c")
+
+
+def _corner(C, name, m, vector):
+    C = as_float_array(C, name)
+    if vector:
+        return C[..., None, None]
+    if C.shape[-2:] != (m, m):
+        raise ValueError(f"{name} must have shape (..., m, m) with m = {m}, got {C.shape}")
+    return C
+
+
+def _position(index, count):
+    """``index`` as a position among ``count``."""
+    try:
+        position = range(count)[index]
+    except TypeError:
+        raise TypeError(f"index must be an integer, got {index!r}") from None
+    except IndexError:
+        raise IndexError(f"index must be from {-count} to {count - 1}, got {index}") from None
+    return position
+
+
+def _insert(L, at, b, c, corner):
+    n, m = b.shape[-2:]
+    batch = broadcast_batch(L=L.shape[:-2], b=b.shape[:-2], c=c.shape[:-2])
+    dtype = common_dtype(L, b, c)
+    L, b, c = (A.astype(dtype, copy=False) for A in (L, b, c))
+    result = np.zeros((*batch, n + m, n + m), dtype)
+    end = at + m
+    result[..., :at, :at] = np.tril(L[..., :at, :at])
+    X = solve_triangular(L[..., :at, :at], b[..., :at, :])
+    Xt = np.swapaxes(X, -1, -2)
+    result[..., at:end, :at] = Xt
+    try:
+        D = cholesky(c - Xt @ X, jitter=0)
+    except NotPositiveDefiniteError as error:
+        raise _shifted(error, at, corner) from None
+    result[..., at:end, at:end] = D
+    if end < n + m:
+        Y = solve_triangular(D, np.swapaxes(b[..., at:, :] - L[..., at:, :at] @ X, -1, -2))
+        result[..., end:, :at] = L[..., at:, :at]
+        result[..., end:, at:end] = np.swapaxes(Y, -1, -2)
+        tail = result[..., end:, end:]
+        tail[...] = np.tril(L[..., at:, at:])
+        try:
+            cholesky_update(tail, result[..., end:, at:end].copy(), sign=-1, overwrite=True)
+        except NotPositiveDefiniteError as error:
+            raise _shifted(error, end, corner) from None
+    return result
+
+
+def _shifted(error, by, corner):
+    """The error of a part of a matrix as one of the whole."""
+    pivot = error.pivot + by
+    where = f" in member {error.index} of the batch" if error.index else ""
+    return NotPositiveDefiniteError(
+        f"the matrix with the new rows is not positive definite: pivot {pivot} failed{where}; a new row repeats others, or "
+        f"{corner} is too small beside the covariances; add noise to its diagonal",
+        pivot=pivot,
+        index=error.index,
+    )
+
+
+def cholesky_delete(L, index):
+    r"""Cholesky factor after rows and columns are deleted: ``L_new @ L_new.T`` is ``L @ L.T`` without rows and columns
+    ``index``.
+
+    With ``K`` the rows that stay, ``D`` those that go: ``L_new`` is the update of ``L[K, K]`` by ``L[K, D]``; 2 n^2 m
+    operations for m rows, fewer for rows near the end.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+    index : int, or sequence of m int
+        Which rows; negative values count from the end.
+
+    Returns
+    -------
+    L_new : array of shape (..., n - m, n - m)
+    """
+    L = as_float_array(L, "L", min_ndim=2)
+    check_square(L, "L")
+    gone, kept = _split(index, L.shape[-1])
+    result = np.tril(L[..., kept[:, None], kept])
+    first = int(gone.min()) if gone.size else len(kept)
+    if first < len(kept):
+        U = L[..., kept[first:, None], gone] * (kept[first:, None] > gone)  # nothing above L's diagonal counts
+        cholesky_update(result[..., first:, first:], U, overwrite=True)
+    return result
+
+
+def _split(index, n):
+    """The rows that go and those that stay, each in ascending order."""
+    positions = np.atleast_1d(np.asarray(index))
+    if positions.ndim > 1 or (positions.size and positions.dtype.kind not in "iu"):
+        raise TypeError(f"index must be an integer or a sequence of integers, got {index!r}")
+    gone = np.array(sorted(_position(int(i), n) for i in positions), dtype=np.intp)
+    if (np.diff(gone) == 0).any():
+        raise ValueError(f"index must name each row once, got {index!r}")
+    return gone, np.setdiff1d(np.arange(n), gone)
+
+
+def cholesky_update_vjp(L, U, L_new_bar, *, sign=1):
+    """interim"""
+    L, U, vector = _factor_and_columns(L, U, "U")
+    signs = np.asarray(1.0 if (s := _signs(sign, U.shape[-1], vector)) is None else s)
+    L = np.tril(L)
+    new = _update(L, U, sign if not vector else np.atleast_1d(signs), False, None, True)
+    S = cholesky_vjp(new, L_new_bar)
+    L_bar, U_bar = np.tril(2 * S @ L), 2 * S @ (U * signs)
+    return L_bar, U_bar[..., 0] if vector else U_bar
+
+
+def cholesky_append_vjp(L_new, L_new_bar, m=1):
+    r"""Pull-back of :func:`cholesky_append`: with ``L_new = [[L, 0], [X.T, D]]`` and ``D D^T == C - X^T X``,
+
+    ``C_bar`` is the pull-back of ``D``, ``B_bar = L^-T (X_bar - 2 X C_bar)`` and ``L_bar`` gains ``-tril(B_bar X^T)``.
+
+    Parameters
+    ----------
+    L_new : array of shape (..., n + m, n + m)
+        The result of :func:`cholesky_append`.
+    L_new_bar : array of the shape of ``L_new``
+        Its cotangent; only the lower triangle counts.
+    m : int, default=1
+        How many rows were appended.
+
+    Returns
+    -------
+    L_bar, B_bar, C_bar : arrays of shape (..., n, n), (..., n, m) and (..., m, m)
+        ``C_bar`` is symmetric.
+    """
+    L_new, L_new_bar = _pair(L_new, L_new_bar, "L_new")
+    return _insert_vjp(L_new.shape[-1] - m, m, L_new, L_new_bar, None)
+
+
+def _pair(A, A_bar, name):
+    A = as_float_array(A, name, min_ndim=2)
+    A_bar = as_float_array(A_bar, f"{name}_bar", min_ndim=2)
+    check_square(A, name)
+    if A_bar.shape != A.shape:
+        raise ValueError(f"{name}_bar must have the shape of {name}, {A.shape}, got {A_bar.shape}")
+    dtype = common_dtype(A, A_bar)
+    return A.astype(dtype, copy=False), A_bar.astype(dtype, copy=False)
+
+
+def cholesky_insert_vjp(L, index, L_new, L_new_bar, m=1):
+    r"""Pull-back of :func:`cholesky_insert`: cotangents of its ``L``, ``b`` and ``c``.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+        The factor into which the rows were inserted.
+    index : int
+        Where.
+    L_new : array of shape (..., n + m, n + m)
+        The result.
+    L_new_bar : array of the shape of ``L_new``
+        Its cotangent; only the lower triangle counts.
+    m : int, default=1
+        How many rows were inserted.
+
+    Returns
+    -------
+    L_bar, b_bar, c_bar : arrays of shape (..., n, n), (..., n, m) and (..., m, m)
+    """
+    L = as_float_array(L, "L", min_ndim=2)
+    check_square(L, "L")
+    L_new, L_new_bar = _pair(L_new, L_new_bar, "L_new")
+    if L.shape[-1] + m != L_new.shape[-1]:
+        raise ValueError(f"L_new must have {m} rows more than L, {L.shape[-1]}, got {L_new.shape[-1]}")
+    return _insert_vjp(_position(index, L.shape[-1] + 1), m, L_new, L_new_bar, L)
+
+
+def _insert_vjp(at, m, L_new, L_new_bar, L):
+    end, n = at + m, L_new.shape[-1] - m
+    T = lambda A: np.swapaxes(A, -1, -2)  # noqa: E731
+    head, Xt, D = L_new[..., :at, :at], L_new[..., at:end, :at], L_new[..., at:end, at:end]
+    L_bar = np.zeros((*L_new.shape[:-2], n, n), L_new.dtype)
+    b_bar = np.zeros((*L_new.shape[:-2], n, m), L_new.dtype)
+    L_bar[..., :at, :at] = np.tril(L_new_bar[..., :at, :at])
+    X_bar, D_bar = T(L_new_bar[..., at:end, :at]), np.tril(L_new_bar[..., at:end, at:end])
+    if at < n:  # Y = (b2 - L2 X) D^-T and the downdate of L3 by Y
+        Y = L_new[..., end:, at:end]
+        tail_bar, Y_bar = cholesky_update_vjp(L[..., at:, at:], Y, L_new_bar[..., end:, end:], sign=-1)
+        L_bar[..., at:, at:] = tail_bar
+        Y_bar = Y_bar + L_new_bar[..., end:, at:end]
+        extra, residual_bar = solve_triangular_vjp(D, T(Y), T(Y_bar))
+        D_bar = D_bar + extra
+        residual_bar = T(residual_bar)
+        b_bar[..., at:, :] = residual_bar
+        L2 = L_new[..., end:, :at]
+        L_bar[..., at:, :at] = L_new_bar[..., end:, :at] - residual_bar @ Xt
+        X_bar = X_bar - T(L2) @ residual_bar
+    c_bar = cholesky_vjp(D, D_bar)
+    head_bar, b1_bar = solve_triangular_vjp(head, T(Xt), X_bar - 2 * T(Xt) @ c_bar)
+    L_bar[..., :at, :at] += head_bar
+    b_bar[..., :at, :] = b1_bar
+    return L_bar, b_bar, c_bar
+
+
+def cholesky_delete_vjp(L, index, L_new_bar):
+    r"""Pull-back of :func:`cholesky_delete`: the cotangent of ``L``, from that of the update of ``L[K, K]`` by ``L[K, D]``.
+
+    Parameters
+    ----------
+    L : array of shape (..., n, n)
+    index : int, or sequence of m int
+        As given to :func:`cholesky_delete`.
+    L_new_bar : array of shape (..., n - m, n - m)
+        The cotangent of the result; only the lower triangle counts.
+
+    Returns
+    -------
+    L_bar : array of shape (..., n, n)
+        Zero in the rows ``index``.
+    """
+    L = as_float_array(L, "L", min_ndim=2)
+    check_square(L, "L")
+    gone, kept = _split(index, L.shape[-1])
+    L_new_bar = as_float_array(L_new_bar, "L_new_bar", min_ndim=2)
+    if L_new_bar.shape != (*L.shape[:-2], len(kept), len(kept)):
+        raise ValueError(f"L_new_bar must have shape {(*L.shape[:-2], len(kept), len(kept))}, got {L_new_bar.shape}")
+    dtype = common_dtype(L, L_new_bar)
+    L_bar = np.zeros(L.shape, dtype)
+    L_bar[..., kept[:, None], kept] = np.tril(L_new_bar)
+    first = int(gone.min()) if gone.size else len(kept)
+    if first < len(kept):
+        rows = kept[first:]
+        below = rows[:, None] > gone
+        tail_bar, U_bar = cholesky_update_vjp(
+            L[..., rows[:, None], rows], L[..., rows[:, None], gone] * below, L_new_bar[..., first:, first:]
+        )
+        L_bar[..., rows[:, None], rows] = tail_bar
+        L_bar[..., rows[:, None], gone] = U_bar * below
+    return L_bar
