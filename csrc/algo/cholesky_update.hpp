@@ -67,16 +67,25 @@ Status check_update(int64_t n, int64_t m, const Factor<const T>& l, const Stride
     if (!std::isfinite(pivot)) return {Code::non_finite, i};
     if (!(pivot > 0)) return {Code::bad_diagonal, i};
   }
-  // A sum of x - x is zero where all are finite: no branch inside.
-  T sum = 0;
+  constexpr int kLanes = 16;
+  T sum[kLanes] = {};  // x - x is zero where x is finite: no branch inside, and lanes for the compiler
   const bool by_rows = u.col == 1 || m == 1;
-  const int64_t lines = by_rows ? n : m, length = by_rows ? m : n;
-  for (int64_t k = 0; k < lines; ++k) {
-    const T* line = u.data + k * (by_rows ? u.row : u.col);
-    const int64_t step = by_rows ? u.col : u.row;
-    for (int64_t i = 0; i < length; ++i) sum += line[i * step] - line[i * step];
+  const int64_t lines = by_rows ? n : m, length = by_rows ? m : n, line = by_rows ? u.row : u.col, step = by_rows ? u.col : u.row;
+  const bool whole = step == 1 && line == length;
+  for (int64_t k = 0; k < (whole ? 1 : lines); ++k) {
+    const T* x = u.data + k * line;
+    const int64_t count = whole ? lines * length : length;
+    int64_t i = 0;
+    if (step == 1) {
+      for (; i + kLanes <= count; i += kLanes) {
+        for (int c = 0; c < kLanes; ++c) sum[c] += x[i + c] - x[i + c];
+      }
+    }
+    for (; i < count; ++i) sum[0] += x[i * step] - x[i * step];
   }
-  if (!(sum == 0)) return {Code::non_finite, -1};
+  for (T s : sum) {
+    if (!(s == 0)) return {Code::non_finite, -1};
+  }
   return {};
 }
 

@@ -26,9 +26,6 @@ constexpr int kR = 4, kP = 4;
 #else
 constexpr int kR = 4, kP = 2;
 #endif
-typedef double BlockRow __attribute__((vector_size(kR * sizeof(double))));
-typedef int64_t BlockMask __attribute__((vector_size(kR * sizeof(double))));
-
 template <class T>
 constexpr double kLargestPivot = sizeof(T) == 8 ? 1.7976931348623157e308 : 3.4028234663852886e38;
 
@@ -38,22 +35,21 @@ template <int R>
 constexpr int64_t block_size(int64_t m) {
   return m * R + R * (R + 1) / 2;
 }
-// R columns of a tile of P packs of rows through R reflections; column r at l[r * l_stride], column q of the tile's part
-// of U at a[q * a_stride].
-template <class T, int R, int P>
-LVM_HD void reflect(const T* l, int64_t l_stride, T* out, int64_t out_stride, T* a, int64_t a_stride, const T* b, int64_t m,
-                    int64_t plus) {
+// R columns of P packs of rows through R reflections. Column r is at l[r * l_stride], column q of their part of U at
+// a[q * S], with S the rows of a whole tile.
+template <class T, int R, int P, int S>
+LVM_HD void reflect(const T* l, int64_t l_stride, T* out, int64_t out_stride, T* a, const T* b, int64_t m, int64_t plus) {
   using V = Pack<T>;
   constexpr int W = V::W;
-  const T* inverse = b + m * R;
+  const T* const inverse = b + m * R;
   V y[P][R];
   unroll<R>([&](auto r) LVM_INLINE {
     unroll<P>([&](auto k) LVM_INLINE { y[k][r] = V::load(l + r * l_stride + k * W); });
   });
   int64_t q = 0;
-  for (; q < plus; ++q) {
+  for (; q < plus; ++q) {  // y = l + a S B^T
     V x[P];
-    unroll<P>([&](auto k) LVM_INLINE { x[k] = V::load(a + q * a_stride + k * W); });
+    unroll<P>([&](auto k) LVM_INLINE { x[k] = V::load(a + q * S + k * W); });
     unroll<R>([&](auto r) LVM_INLINE {
       const V factor(b[q * R + r]);
       unroll<P>([&](auto k) LVM_INLINE { y[k][r] += x[k] * factor; });
@@ -61,13 +57,13 @@ LVM_HD void reflect(const T* l, int64_t l_stride, T* out, int64_t out_stride, T*
   }
   for (; q < m; ++q) {
     V x[P];
-    unroll<P>([&](auto k) LVM_INLINE { x[k] = V::load(a + q * a_stride + k * W); });
+    unroll<P>([&](auto k) LVM_INLINE { x[k] = V::load(a + q * S + k * W); });
     unroll<R>([&](auto r) LVM_INLINE {
       const V factor(b[q * R + r]);
       unroll<P>([&](auto k) LVM_INLINE { y[k][r] = y[k][r] - x[k] * factor; });
     });
   }
-  unroll<R>([&](auto reversed) LVM_INLINE {
+  unroll<R>([&](auto reversed) LVM_INLINE {  // v = y W^-1
     constexpr int r = R - 1 - reversed;
     const V diagonal(inverse[upper(r, r)]);
     unroll<P>([&](auto k) LVM_INLINE { y[k][r] = y[k][r] * diagonal; });
@@ -76,25 +72,25 @@ LVM_HD void reflect(const T* l, int64_t l_stride, T* out, int64_t out_stride, T*
       unroll<P>([&](auto k) LVM_INLINE { y[k][r] += y[k][s] * factor; });
     });
   });
-  unroll<R>([&](auto r) LVM_INLINE {
-    unroll<P>([&](auto k) LVM_INLINE {
-      (y[k][r] - V::load(l + r * l_stride + k * W)).store(out + r * out_stride + k * W);
-    });
+  unroll<R>([&](auto r) LVM_INLINE {  // l~ = v - l
+    unroll<P>([&](auto k) LVM_INLINE { (y[k][r] - V::load(l + r * l_stride + k * W)).store(out + r * out_stride + k * W); });
   });
-  for (q = 0; q < m; ++q) {
+  for (q = 0; q < m; ++q) {  // a~ = a - v B
     V x[P];
-    unroll<P>([&](auto k) LVM_INLINE { x[k] = V::load(a + q * a_stride + k * W); });
+    unroll<P>([&](auto k) LVM_INLINE { x[k] = V::load(a + q * S + k * W); });
     unroll<R>([&](auto r) LVM_INLINE {
       const V factor(b[q * R + r]);
       unroll<P>([&](auto k) LVM_INLINE { x[k] = x[k] - y[k][r] * factor; });
     });
-    unroll<P>([&](auto k) LVM_INLINE { x[k].store(a + q * a_stride + k * W); });
+    unroll<P>([&](auto k) LVM_INLINE { x[k].store(a + q * S + k * W); });
   }
 }
 
-// For M <= 3 columns of U the recurrence of Gill, Golub, Murray and Saunders (1974) costs less: with G = S at first, column j
-// gives p = u_j / l_jj, g = G p, d = 1 + p.g, k = sqrt(d), w = g / k, G <- G - w w^T, and takes a row (l, a) to
-// a~ = a - l p, l~ = k l + w.a~. Kept per column: p (M), w (M), k.
+// Few columns of U: the rank-1 recurrence of Gill, Golub, Murray and Saunders (1974, method C1) for each in turn, all on one
+// column of L at a time, so that L is read and written once and every step is one multiplication and addition. Column j and
+// column q of U: p = a_j / l_jj, D = kappa^2 t_q, D' = D + S p^2, w = S p / D', t_q <- t_q + S p^2 / kappa^2, kappa^2 <- kappa^2 D' / D,
+// with kappa = 1 before the first q and t = 1 before the first j; every row below: a <- a - p l, l <- l + w a; in the end
+// l~ = kappa l. Kept per column: p (M), w (M), kappa.
 template <class T, int M>
 struct Narrow {
   using V = Pack<T>;
@@ -105,173 +101,177 @@ struct Narrow {
   static LVM_HD void columns(V (&y)[R], V (&x)[M], const T* b) {
     unroll<R>([&](auto r) LVM_INLINE {
       const T* p = b + r * kSize;
-      unroll<M>([&](auto q) LVM_INLINE { x[q] = x[q] - y[r] * V(p[q]); });
+      unroll<M>([&](auto q) LVM_INLINE {
+        x[q] = x[q] - y[r] * V(p[q]);
+        y[r] += x[q] * V(p[M + q]);
+      });
       y[r] = y[r] * V(p[2 * M]);
-      unroll<M>([&](auto q) LVM_INLINE { y[r] += x[q] * V(p[M + q]); });
     });
   }
 
-  // One block of R columns down `tiles` tiles of a column-major matrix.
-  template <int R, int P>
+  // One block of R columns down `tiles` column-major tiles of S rows, of which the first P packs count.
+  template <int R, int P, int S>
   static void down(const T* l, int64_t l_stride, T* out, int64_t out_stride, T* a, const T* b, int64_t tiles) {
     T kept[R * kSize];
     memcpy(kept, b, sizeof(kept));
-    for (int64_t i = 0; i < tiles; ++i, l += P * W, out += P * W, a += M * P * W) {
+    for (int64_t i = 0; i < tiles; ++i, l += S, out += S, a += M * S) {
       unroll<P>([&](auto k) LVM_INLINE {
         V x[M], y[R];
-        unroll<M>([&](auto q) LVM_INLINE { x[q] = V::load(a + (q * P + k) * W); });
+        unroll<M>([&](auto q) LVM_INLINE { x[q] = V::load(a + q * S + k * W); });
         unroll<R>([&](auto r) LVM_INLINE { y[r] = V::load(l + r * l_stride + k * W); });
         columns(y, x, kept);
         unroll<R>([&](auto r) LVM_INLINE { y[r].store(out + r * out_stride + k * W); });
-        unroll<M>([&](auto q) LVM_INLINE { x[q].store(a + (q * P + k) * W); });
+        unroll<M>([&](auto q) LVM_INLINE { x[q].store(a + q * S + k * W); });
       });
     }
   }
 };
 
-// p of the first `columns` columns of a square column-major tile and, from them, w and k; g carries G (for M = 1 its
-// inverse) from tile to tile. x, the tile's part of U, is used up. Returns the column that is lost, or `columns`.
+// p, w and kappa of the columns of one tile, whose square on the diagonal, part, becomes l~; t goes from tile to tile, x is
+// used up. Returns the column that is lost, or `columns`; *good is false where a number is not finite.
 template <class T, int M, int P>
-int recur(const T* l, int columns, T* x, int64_t plus, double* g, T* b, bool* good) {
+int recur(T* part, int columns, T* x, int64_t plus, double* t, T* b, bool* good) {
   using V = Pack<T>;
-  constexpr int S = P * V::W;
-  double inverse[S];
-  for (int j = 0; j < columns; ++j) inverse[j] = 1.0 / static_cast<double>(l[j * (S + 1)]);
-  double p[S][M], w[S][M], d[S];
-  int lost = columns;
-  for (int j = 0; j < columns; ++j) {
-    T rounded[M];
-    for (int q = 0; q < M; ++q) {
-      rounded[q] = static_cast<T>(static_cast<double>(x[q * S + j]) * inverse[j]);
-      p[j][q] = static_cast<double>(rounded[q]);
-    }
+  constexpr int W = V::W, S = P * W;
+  T inverse[S];
+  for (int j = 0; j < columns; ++j) inverse[j] = T(1) / part[j * (S + 1)];
+  for (int j = 0; j < columns; ++j, b += Narrow<T, M>::kSize) {
+    T* column = part + j * S;
+    const T pivot = column[j];
+    V y[P];
+    unroll<P>([&](auto k) LVM_INLINE { y[k] = V::load(column + k * W); });
+    double kappa2 = 1;
+    bool lost = false;
     unroll<M>([&](auto q) LVM_INLINE {
-      const V factor(rounded[q]);
+      T* const a = x + q * S;
+      const T p = a[j] * inverse[j];
+      const double g = q < plus ? p : -p, before = kappa2 * t[q], after = before + g * static_cast<double>(p);
+      const T w = static_cast<T>(g / after);
+      const V p_pack(p), w_pack(w);
       unroll<P>([&](auto k) LVM_INLINE {
-        T* at = x + q * S + k * V::W;
-        (V::load(at) - V::load(l + j * S + k * V::W) * factor).store(at);
+        const V rest = V::load(a + k * W) - y[k] * p_pack;
+        rest.store(a + k * W);
+        y[k] += rest * w_pack;
       });
+      t[q] += g * static_cast<double>(p) / kappa2;
+      kappa2 *= after / before;
+      b[q] = p;
+      b[M + q] = w;
+      if (!(after > 0) && !lost) {
+        lost = true;
+        *good = after <= 0;
+      }
     });
-    if constexpr (M == 1) {
-      const double before = g[0], after = plus ? before + p[j][0] * p[j][0] : before - p[j][0] * p[j][0];
-      g[0] = after;
-      d[j] = after / before;
-      w[j][0] = plus ? p[j][0] / before : -p[j][0] / before;
-      if (!(after > 0) && lost == columns) lost = j;
-    } else {
-      d[j] = 1;
-      for (int q = 0; q < M; ++q) {
-        w[j][q] = 0;
-        for (int r = 0; r < M; ++r) w[j][q] += g[q * M + r] * p[j][r];
-        d[j] += w[j][q] * p[j][q];
-      }
-      const double scale = 1.0 / d[j];
-      for (int q = 0; q < M; ++q) {
-        for (int r = 0; r < M; ++r) g[q * M + r] -= w[j][q] * w[j][r] * scale;
-      }
-      if (!(d[j] > 0) && lost == columns) lost = j;
+    if (lost) return j;
+    const double kappa = sqrt_(kappa2);
+    b[2 * M] = static_cast<T>(kappa);
+    if (!(kappa * static_cast<double>(pivot) <= kLargestPivot<T>)) {
+      *good = false;
+      return j;
     }
+    unroll<P>([&](auto k) LVM_INLINE { (y[k] * V(b[2 * M])).store(column + k * W); });
+    column[j] = static_cast<T>(kappa * static_cast<double>(pivot));
   }
-  for (int j = 0; j < lost; ++j, b += 2 * M + 1) {
-    const double k = sqrt_(d[j]);
-    for (int q = 0; q < M; ++q) {
-      b[q] = static_cast<T>(p[j][q]);
-      b[M + q] = static_cast<T>(w[j][q] / k);
-    }
-    b[2 * M] = static_cast<T>(k);
-    if (!(k * static_cast<double>(l[j * (S + 1)]) <= kLargestPivot<T>)) lost = j;
-  }
-  *good = lost == columns || d[lost] <= 0;
-  return lost;
+  return columns;
 }
 
-// The reflections of R columns from the R x R block l[i + r * l_stride] and its rows a[q * a_stride + i] of U, in
-// double; l becomes l~ (lower triangle). Returns the column that is lost, or R; *good is false where a number is
-// not finite.
+// W^-1 of a block from its b and tau: W_rr = 1 / tau_r, W_sr = b_s S b_r for s < r.
 template <class T>
-int factorise(const T* l, int64_t l_stride, const T* a, int64_t a_stride, int64_t m, int64_t plus, T* b, T* inverse, T* out,
-              bool* good) {
-  constexpr int R = kR;
-  typedef T Row __attribute__((vector_size(kR * sizeof(T))));
-  BlockRow x[kUpdateColumns], column[R];
-  double tau[R], w[R][R];  // w[r][s] = b_s S b_r
+void invert_block(const T* b, const double* tau, int64_t m, int64_t plus, T* inverse) {
+  typedef double Row __attribute__((vector_size(kR * sizeof(double))));
+  typedef T Narrow __attribute__((vector_size(kR * sizeof(T))));
+  Row sums[kR] = {};
   for (int64_t q = 0; q < m; ++q) {
-    Row row;
-    memcpy(&row, a + q * a_stride, sizeof(Row));
-    x[q] = __builtin_convertvector(row, BlockRow);
+    Narrow row;
+    memcpy(&row, b + q * kR, sizeof(row));
+    const Row x = __builtin_convertvector(row, Row), signed_x = q < plus ? x : -x;
+    unroll<kR>([&](auto r) LVM_INLINE { sums[r] += signed_x * x[int(r)]; });
   }
-  unroll<R>([&](auto r) LVM_INLINE {
-    Row row;
-    memcpy(&row, l + r * l_stride, sizeof(Row));
-    column[r] = __builtin_convertvector(row, BlockRow);
+  double x[kR * (kR + 1) / 2];
+  unroll<kR>([&](auto r) LVM_INLINE {  // X W = I, column by column
+    unroll<r>([&](auto s) LVM_INLINE {
+      double sum = 0;
+      for (int k = s; k < r; ++k) sum += x[upper(s, k)] * sums[r][k];
+      x[upper(s, r)] = -tau[r] * sum;
+    });
+    x[upper(r, r)] = tau[r];
   });
-  int done = R;
-  unroll<R>([&](auto r) LVM_INLINE {
-    if (done < R) return;
-    BlockRow sum0 = {}, sum1 = {}, sum2 = {}, sum3 = {};
-    const auto entry = [&](int64_t q) LVM_INLINE { return x[q][int(r)] - BlockRow{}; };
-    int64_t q = 0;
-    for (; q + 4 <= plus; q += 4) {
-      sum0 += x[q] * entry(q);
-      sum1 += x[q + 1] * entry(q + 1);
-      sum2 += x[q + 2] * entry(q + 2);
-      sum3 += x[q + 3] * entry(q + 3);
-    }
-    for (; q < plus; ++q) sum0 += x[q] * entry(q);
-    for (; q + 4 <= m; q += 4) {
-      sum0 -= x[q] * entry(q);
-      sum1 -= x[q + 1] * entry(q + 1);
-      sum2 -= x[q + 2] * entry(q + 2);
-      sum3 -= x[q + 3] * entry(q + 3);
-    }
-    for (; q < m; ++q) sum0 -= x[q] * entry(q);
-    const BlockRow sum = (sum0 + sum1) + (sum2 + sum3);
-    const double pivot = column[r][int(r)], square = pivot * pivot + sum[int(r)];
+  for (int i = 0; i < kR * (kR + 1) / 2; ++i) inverse[i] = static_cast<T>(x[i]);
+}
+
+// The reflections of the columns of one tile: part is its square on the diagonal, column-major, and becomes l~; x, its part
+// of U, is used up. Returns the column that is lost, or `columns`; *good is false where a number is not finite.
+template <class T, int P>
+int factorise(T* part, int columns, T* x, int64_t m, int64_t plus, T* b, bool* good) {
+  using V = Pack<T>;
+  constexpr int W = V::W, S = P * W, R = kR;
+  double tau[R];
+  for (int j = 0; j < columns; ++j) {
+    T* column = part + j * S;
+    const int r = j % R, first = j / W;  // packs before `first` have done their work
+    alignas(64) T sums[S];
+    const auto sum_from = [&](auto start) LVM_INLINE {
+      V sum[2][P];
+      int64_t q = 0;
+      const auto add = [&](auto set, int64_t q) LVM_INLINE {
+        const V factor(x[q * S + j]);
+        unroll<P - start>([&](auto k) LVM_INLINE { sum[set][start + k] += V::load(x + q * S + (start + k) * W) * factor; });
+      };
+      const auto subtract = [&](auto set, int64_t q) LVM_INLINE {
+        const V factor(-x[q * S + j]);
+        unroll<P - start>([&](auto k) LVM_INLINE { sum[set][start + k] += V::load(x + q * S + (start + k) * W) * factor; });
+      };
+      for (; q + 2 <= plus; q += 2) add(Constant<0>(), q), add(Constant<1>(), q + 1);
+      if (q < plus) add(Constant<0>(), q++);
+      for (; q + 2 <= m; q += 2) subtract(Constant<0>(), q), subtract(Constant<1>(), q + 1);
+      if (q < m) subtract(Constant<0>(), q);
+      unroll<P - start>([&](auto k) LVM_INLINE { (sum[0][start + k] + sum[1][start + k]).store(sums + (start + k) * W); });
+    };
+    unroll<P>([&](auto start) LVM_INLINE {
+      if (start == first) sum_from(start);
+    });
+    const double pivot = static_cast<double>(column[j]), square = pivot * pivot + static_cast<double>(sums[j]);
     const double root = sqrt_(square), scale = 1.0 / (pivot + root);
     if (!(square > 0 && root <= kLargestPivot<T>)) {
       *good = square <= 0;
-      done = r;
-      return;
+      return j;
     }
     tau[r] = (pivot + root) / root;
-    BlockRow v = (column[r] + sum * scale) * tau[r];
-    column[r] = v - column[r];
-    column[r][int(r)] = root;
-    BlockMask later = {};  // lanes before r hold -b already, lane r gets it now
-    BlockRow own = {};
-    own[int(r)] = 1;
-    unroll<R>([&](auto s) LVM_INLINE {
-      later[int(s)] = s > r ? -1 : 0;
-      w[r][s] = sum[int(s)] * scale;
+    const V scales(static_cast<T>(scale)), taus(static_cast<T>(tau[r]));
+    const T own = static_cast<T>(scale);
+    T* const block = b + r;
+    const auto update_from = [&](auto start) LVM_INLINE {
+      V v[P];
+      unroll<P - start>([&](auto k) LVM_INLINE {
+        T* at = column + (start + k) * W;
+        const V l = V::load(at);
+        v[start + k] = (l + V::load(sums + (start + k) * W) * scales) * taus;
+        (v[start + k] - l).store(at);
+      });
+      for (int64_t q = 0; q < m; ++q) {
+        const T entry = x[q * S + j] * own;
+        block[q * R] = entry;
+        const V factor(entry);
+        unroll<P - start>([&](auto k) LVM_INLINE {
+          T* at = x + q * S + (start + k) * W;
+          (V::load(at) - v[start + k] * factor).store(at);
+        });
+      }
+    };
+    unroll<P>([&](auto start) LVM_INLINE {
+      if (start == first) update_from(start);
     });
-    v = later ? v : own;
-    const BlockRow keep = 1 - own;
-    for (q = 0; q < m; ++q) {
-      const BlockRow factor = entry(q) * scale;
-      x[q] = x[q] * keep - v * factor;
+    column[j] = static_cast<T>(root);
+    if (r == R - 1 || j == columns - 1) {
+      for (int k = r + 1; k < R; ++k) {  // beyond the last column: reflections that do nothing
+        tau[k] = 2;
+        for (int64_t q = 0; q < m; ++q) b[q * R + k] = T(0);
+      }
+      invert_block<T>(b, tau, m, plus, b + m * R);
+      b += block_size<R>(m);
     }
-  });
-  if (done < R) return done;
-  unroll<R>([&](auto r) LVM_INLINE {
-    const Row row = __builtin_convertvector(column[r], Row);
-    memcpy(out + r * R, &row, sizeof(Row));
-  });
-  for (int64_t q = 0; q < m; ++q) {
-    const Row row = __builtin_convertvector(-x[q], Row);
-    memcpy(b + q * R, &row, sizeof(Row));
   }
-  double x_inverse[R * (R + 1) / 2];
-  unroll<R>([&](auto r) LVM_INLINE {  // X W = I, column by column
-    unroll<r>([&](auto s) LVM_INLINE {
-      double sum = 0;
-      for (int k = s; k < r; ++k) sum -= x_inverse[upper(s, k)] * w[r][k];
-      x_inverse[upper(s, r)] = -tau[r] * sum;
-    });
-    x_inverse[upper(r, r)] = tau[r];
-  });
-  for (int i = 0; i < R * (R + 1) / 2; ++i) inverse[i] = static_cast<T>(x_inverse[i]);
-  *good = true;
-  return R;
+  return columns;
 }
 
 // A mask of the lanes from `first` on.
@@ -313,52 +313,60 @@ struct Sweep {
   static_assert(S % kR == 0, "a block of columns belongs to one tile");
   static constexpr int kSpan = ByRows ? 64 : kR;  // columns of a row-major tile that are transposed at a time
   const CholeskyUpdateTask<T>& t;
-  const int64_t size = M ? kR * (2 * M + 1) : block_size<kR>(t.m);
+  const int64_t size = M ? kR * (2 * M + 1) : block_size<kR>(t.m);  // numbers of a block's reflections
 
   explicit Sweep(const CholeskyUpdateTask<T>& task) : t(task) {}
 
-  // `count` blocks of columns of a column-major tile.
-  void blocks(const T* l, int64_t l_stride, T* out, int64_t out_stride, T* x, const T* b, int64_t count) {
-    for (int64_t c = 0; c < count; ++c) {
-      const T* from = l + c * kR * l_stride;
-      T* to = out + c * kR * out_stride;
+  // Blocks [begin, end) of the columns of column-major tiles, Q packs of rows in each.
+  template <int Q>
+  void blocks(const T* l, int64_t l_stride, T* out, int64_t out_stride, T* x, int64_t tiles, int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c, l += kR * l_stride, out += kR * out_stride) {
+      const T* b = t.reflections + c * size;
       if constexpr (M > 0) {
-        Narrow<T, M>::template down<kR, P>(from, l_stride, to, out_stride, x, b + c * size, 1);
+        Narrow<T, M>::template down<kR, Q, S>(l, l_stride, out, out_stride, x, b, tiles);
       } else {
-        reflect<T, kR, P>(from, l_stride, to, out_stride, x, S, b + c * size, t.m, t.plus);
+        for (int64_t i = 0; i < tiles; ++i) {
+          reflect<T, kR, Q, S>(l + i * S, l_stride, out + i * S, out_stride, x + i * S * t.m, b, t.m, t.plus);
+        }
       }
     }
   }
 
-  // Blocks [begin, end) of all rows from `row` on, below `last`, whose part of U is x.
+  // Blocks [begin, end) of the columns, rows [row, last); x is their part of U.
   void sweep(int64_t row, int64_t last, T* x, int64_t begin, int64_t end) {
-    if constexpr (M > 0 && !ByRows) {
-      const int64_t tiles = (last - row) / S;
-      for (int64_t c = begin; c < end; ++c) {
-        Narrow<T, M>::template down<kR, P>(t.l + row + c * kR * t.l_stride, t.l_stride, t.out + row + c * kR * t.out_stride,
-                                           t.out_stride, x, t.reflections + c * size, tiles);
-      }
-      row += tiles * S;
-      x += tiles * S * M;
+    if constexpr (!ByRows) {
+      const T* l = t.l + row + begin * kR * t.l_stride;
+      T* out = t.out + row + begin * kR * t.out_stride;
+      const int64_t tiles = (last - row) / S, whole = tiles * S, left = last - row - whole;
+      if (tiles > 0) blocks<P>(l, t.l_stride, out, t.out_stride, x, tiles, begin, end);
+      row += whole;
+      x += whole * t.m;
+      unroll<P>([&](auto packs) LVM_INLINE {
+        if constexpr (packs > 0) {
+          if (left == packs * W) {
+            blocks<packs>(l + whole, t.l_stride, out + whole, t.out_stride, x, 1, begin, end);
+            row = last;
+          }
+        }
+      });
     }
-    for (; row < last; row += S, x += S * t.m) sweep_tile(row, last - row < S ? last - row : S, x, begin, end);
+    for (; row < last; row += S, x += S * t.m) sweep_part(row, last - row < S ? last - row : S, x, begin, end);
   }
 
-  void sweep_tile(int64_t row, int64_t rows, T* x, int64_t begin, int64_t end) {
-    const T* b = t.reflections + begin * size;
+  // The same for one tile through a column-major copy.
+  void sweep_part(int64_t row, int64_t rows, T* x, int64_t begin, int64_t end) {
     const T* l = t.l + row * (ByRows ? t.l_stride : 1) + begin * kR * (ByRows ? 1 : t.l_stride);
     T* out = t.out + row * (ByRows ? t.out_stride : 1) + begin * kR * (ByRows ? 1 : t.out_stride);
-    if (!ByRows && rows == S) return blocks(l, t.l_stride, out, t.out_stride, x, b, end - begin);
     alignas(64) T part[kSpan * S];
     if (rows < S) memset(part, 0, sizeof(part));
     for (int64_t c = begin; c < end; c += kSpan / kR) {
-      const int columns = static_cast<int>(end - c < kSpan / kR ? end - c : kSpan / kR) * kR;
+      const int64_t stop = end - c < kSpan / kR ? end : c + kSpan / kR;
+      const int columns = static_cast<int>(stop - c) * kR;
       load_part(l, static_cast<int>(rows), columns, part);
-      blocks(part, S, part, S, x, b, columns / kR);
+      blocks<P>(part, S, part, S, x, 1, c, stop);
       store_part(part, static_cast<int>(rows), columns, out);
       l += columns * (ByRows ? 1 : t.l_stride);
       out += columns * (ByRows ? 1 : t.out_stride);
-      b += columns / kR * size;
     }
   }
 
@@ -404,35 +412,15 @@ struct Sweep {
     load_square(t.l + row * (t.l_stride + 1), rows, part);
     memcpy(old, part, sizeof(part));
     T* b = t.reflections + row / kR * size;
+    const int columns = static_cast<int>(rows);
+    bool good = true;
+    int lost;
     if constexpr (M > 0) {
-      alignas(64) T kept[M * S];
-      memcpy(kept, x, sizeof(kept));
-      bool good = true;
-      const int lost = recur<T, M, P>(part, static_cast<int>(rows), x, t.plus, t.g, b, &good);
-      if (lost < rows) return lose(row + lost, good);
-      for (int64_t j = 0; j < rows; ++j) {  // whole packs from the diagonal on
-        const int64_t k = j / W * W;
-        T* column = part + j * S;
-        for (int64_t i = k; i < S; i += W) {
-          Pack<T> y[1] = {Pack<T>::load(column + i)}, u[M];
-          unroll<M>([&](auto q) LVM_INLINE { u[q] = Pack<T>::load(kept + q * S + i); });
-          Narrow<T, M>::columns(y, u, b + j * (2 * M + 1));
-          y[0].store(column + i);
-          unroll<M>([&](auto q) LVM_INLINE { u[q].store(kept + q * S + i); });
-        }
-      }
+      lost = recur<T, M, P>(part, columns, x, t.plus, t.t, b, &good);
     } else {
-      for (int64_t c = 0; c < rows; c += kR, b += size) {
-        bool good = true;
-        T block[kR * kR];
-        const int r = factorise<T>(part + c * (S + 1), S, x + c, S, t.m, t.plus, b, b + t.m * kR, block, &good);
-        if (r < kR) return lose(row + c + r, good);
-        for (int64_t k = (c + kR) / W * W; k < S; k += W) {  // the rows below, a pack at a time
-          reflect<T, kR, 1>(part + k + c * S, S, part + k + c * S, S, x + k, S, b, t.m, t.plus);
-        }
-        for (int64_t r = 0; r < kR; ++r) memcpy(part + c + (c + r) * S, block + r * kR, kR * sizeof(T));
-      }
+      lost = factorise<T, P>(part, columns, x, t.m, t.plus, b, &good);
     }
+    if (lost < columns) return lose(row + lost, good);
     store_square(part, old, rows, t.out + row * (t.out_stride + 1));
     return true;
   }
@@ -505,7 +493,12 @@ struct Sweep {
       const int64_t rows = rows_of(k);
       for (int64_t q = 0; q < t.m; ++q) {
         const T* u = t.u + t.order[q] * t.u_col + row_of(k) * t.u_row;
-        for (int64_t i = 0; i < S; ++i) x[q * S + i] = i < rows ? u[i * t.u_row] : T(0);
+        if (rows == S && t.u_row == 1) {
+          memcpy(x + q * S, u, S * sizeof(T));
+        } else {
+          copy_line(u, t.u_row, x + q * S, 1, rows);
+          for (int64_t i = rows; i < S; ++i) x[q * S + i] = T(0);
+        }
       }
     }
     // The columns above the group, a few at a time, so that each is met by all tiles while its reflections are near.
@@ -555,10 +548,12 @@ int64_t cholesky_update_size(int64_t n, int64_t m) {
 }
 template <class T>
 void cholesky_update_group(const CholeskyUpdateTask<T>& t, int64_t index) {
+  static_assert(kNarrowColumns == 4, "the widths below");
   switch (t.m) {
     case 1: return run_group<T, 1>(t, index);
     case 2: return run_group<T, 2>(t, index);
     case 3: return run_group<T, 3>(t, index);
+    case 4: return run_group<T, 4>(t, index);
     default: return run_group<T, 0>(t, index);
   }
 }

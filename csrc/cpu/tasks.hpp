@@ -67,7 +67,7 @@ struct RowGemmTask {
 };
 
 constexpr int64_t kUpdateColumns = 128;  // the most columns of U that one pass of a Cholesky update takes
-constexpr int64_t kNarrowColumns = 3;    // up to here it keeps its part of U in registers
+constexpr int64_t kNarrowColumns = 4;    // up to here one recurrence per column of U
 
 // out out^T = l l^T + u S u^T, lower triangles: u's columns in the given order, signs S = +1 for the first `plus` of them.
 // Rows are cut into groups of tiles. Groups may run on many threads; group k waits for those before it, which must have
@@ -88,7 +88,7 @@ struct CholeskyUpdateTask {
   int64_t span;    // blocks of columns that a group of column-major tiles takes at a time
   T* a;            // scratch: m numbers for every row of every tile
   T* reflections;  // scratch: cholesky_update_size numbers
-  double* g;       // narrow updates: at first diag(S), m x m
+  double* t;       // narrow updates: m numbers, at first 1
   int64_t* ready;  // at first 0; columns whose reflections are known
   int64_t* lost;   // at first -1; the column that was lost
   bool* finite;    // false if it was lost to a number that is not finite

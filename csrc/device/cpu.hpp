@@ -139,13 +139,13 @@ struct Cpu {
     static thread_local Buffer<T> scratch;
     const int64_t size_a = (tiles * rows * m + 15) / 16 * 16;
     T* a = scratch.reserve(size_a + kernel.cholesky_update_size(n, m) + 2 * skew) + skew;
-    double g[cpu::kNarrowColumns * cpu::kNarrowColumns] = {};
-    for (int64_t q = 0; q < m && m <= cpu::kNarrowColumns; ++q) g[q * (m + 1)] = m == 1 || q < columns.plus ? 1.0 : -1.0;
+    double t[cpu::kNarrowColumns];
+    std::fill(t, t + cpu::kNarrowColumns, 1.0);
     int64_t ready = 0, lost = -1;
     bool finite = true;
     const int64_t threads = n * n * (m + 8) > kWorthThreads ? ThreadPool::instance().size() : 1;
     cpu::CholeskyUpdateTask<T> task{n, m, columns.plus, l.by_rows, clear_upper, l.data, l.stride, out.data, out.stride,
-                                    u.data, u.row, u.col, columns.order, 1, 1, a, a + size_a + skew, g, &ready, &lost,
+                                    u.data, u.row, u.col, columns.order, 1, 1, a, a + size_a + skew, t, &ready, &lost,
                                     &finite};
     if (!l.by_rows) {
       // A few columns: long ways down the matrix, as many as the threads allow. More: what stays in the first cache.
