@@ -10,6 +10,7 @@ from lvmfast._backend import module_for
 
 __all__ = [
     "as_float_array",
+    "as_lines",
     "as_matrix",
     "broadcast_batch",
     "check_choice",
@@ -17,7 +18,9 @@ __all__ = [
     "check_positive",
     "check_rng",
     "check_square",
+    "check_target",
     "common_dtype",
+    "order_of",
 ]
 
 
@@ -54,6 +57,22 @@ def common_dtype(*arrays) -> np.dtype:
     return np.dtype(np.float32) if all(a.dtype == np.float32 for a in arrays) else np.dtype(np.float64)
 
 
+def as_lines(A: np.ndarray, dtype) -> np.ndarray:
+    """``A`` with rows or columns that lie close together, one after the other: itself where that holds, else a copy."""
+    A = A.astype(dtype, copy=False)
+    (rows, columns), (row, column) = A.shape[-2:], A.strides[-2:]
+    if column == A.itemsize and (row >= columns * column or rows == 1):
+        return A
+    if row == A.itemsize and (column >= rows * row or columns == 1):
+        return A
+    return np.ascontiguousarray(A)
+
+
+def order_of(A: np.ndarray) -> str:
+    """'C' or 'F': which of the last two dimensions lies close together."""
+    return "C" if A.strides[-1] == A.itemsize or A.strides[-2] != A.itemsize else "F"
+
+
 def broadcast_batch(**shapes) -> tuple[int, ...]:
     """The shape to which the leading dimensions broadcast; the names are those of the arguments."""
     try:
@@ -67,6 +86,15 @@ def check_square(array: np.ndarray, name: str) -> None:
     """Raise unless the last two dimensions agree."""
     if array.ndim < 2 or array.shape[-1] != array.shape[-2]:
         raise ValueError(f"{name} must have shape (..., n, n), got {array.shape}")
+
+
+def check_target(target, name: str, shape, dtype) -> None:
+    """Raise unless ``target`` can be overwritten with a result of this shape and dtype."""
+    if not isinstance(target, np.ndarray) or target.dtype != dtype or target.shape != shape:
+        got = f"{target.dtype} {target.shape}" if isinstance(target, np.ndarray) else type(target).__name__
+        raise ValueError(f"{name} must be an array of {dtype} with shape {shape} to hold the result, got {got}")
+    if not target.flags.writeable:
+        raise ValueError(f"{name} must be writeable to hold the result, got a read-only array")
 
 
 def check_positive(value, name: str, *, zero: bool = False) -> float:

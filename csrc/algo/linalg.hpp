@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "algo/jitter.hpp"
+#include "device/matrix.hpp"
 #include "device/status.hpp"
 
 namespace lvm {
@@ -35,11 +36,41 @@ Status cholesky(int64_t n, const T* a, T* factor, const JitterPolicy& policy, do
   return status;
 }
 
-// b <- op(L)^-1 b with b (n, m) row-major; L (n, n) row-major, its lower (or upper) triangle.
+// b (n, columns) <- op(L)^-1 b, of the lower or upper triangle of l; b and l row- or column-major.
 template <class Device, class T>
-void solve_triangular(int64_t n, int64_t m, const T* l, T* b, bool lower, bool trans) {
-  Device::template Blas<T>::trsm('R', lower ? 'U' : 'L', trans ? 'T' : 'N', m, n, T(1), l, std::max<int64_t>(n, 1),
-                                 b, std::max<int64_t>(m, 1));
+void solve_triangular(int64_t n, int64_t columns, const Factor<const T>& l, const Factor<T>& b, bool lower, bool trans) {
+  // BLAS is column-major: a row-major matrix is its transpose there.
+  const char uplo = lower == l.by_rows ? 'U' : 'L';
+  const bool left = !b.by_rows, transposed = trans != (l.by_rows != b.by_rows);
+  Device::template Blas<T>::trsm(left ? 'L' : 'R', uplo, transposed ? 'T' : 'N', left ? n : columns,
+                                 left ? columns : n, T(1), l.data, std::max<int64_t>(l.stride, n), b.data,
+                                 std::max<int64_t>(b.stride, left ? n : columns));
+}
+
+// a_bar = 1/2 L^-T (P + P^T) L^-1 with P = tril(L^T l_bar), its diagonal halved; row-major (n, n), in one buffer.
+template <class Device, class T>
+void cholesky_vjp(int64_t n, const T* l, const T* l_bar, T* a_bar) {
+  using Blas = typename Device::template Blas<T>;
+  Device::for_ranges(n, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      std::copy(l_bar + i * n, l_bar + i * n + i + 1, a_bar + i * n);
+      std::fill(a_bar + i * n + i + 1, a_bar + (i + 1) * n, T(0));
+    }
+  });
+  Blas::trmm('R', 'U', 'T', n, n, T(0.5), l, n, a_bar, n);
+  Device::mirror_lower(a_bar, n, n);
+  Blas::trsm('L', 'U', 'N', n, n, T(1), l, n, a_bar, n);
+  Blas::trsm('R', 'U', 'T', n, n, T(1), l, n, a_bar, n);
+  constexpr int64_t kBlock = 32;  // what rounding made of the symmetry
+  Device::for_ranges(n, kBlock, [&](int64_t begin, int64_t end) {
+    for (int64_t j0 = 0; j0 < end; j0 += kBlock) {
+      for (int64_t i = begin; i < end; ++i) {
+        for (int64_t j = j0; j < std::min(j0 + kBlock, i); ++j) {
+          a_bar[i * n + j] = a_bar[j * n + i] = T(0.5) * (a_bar[i * n + j] + a_bar[j * n + i]);
+        }
+      }
+    }
+  });
 }
 
 }  // namespace lvm

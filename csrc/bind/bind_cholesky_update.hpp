@@ -2,35 +2,10 @@
 #pragma once
 
 #include "algo/cholesky_update.hpp"
-#include "bind/view_numpy.hpp"
+#include "algo/cholesky_update_vjp.hpp"
+#include "bind/batch.hpp"
 
 namespace lvm::bind {
-
-template <class T>
-bool contiguous_lines(const py::array& a) {
-  const auto size = static_cast<py::ssize_t>(sizeof(T));
-  const auto n = a.ndim();
-  return a.shape(n - 1) <= 1 || a.strides(n - 1) == size || a.strides(n - 2) == size;
-}
-
-template <class T>
-Factor<T> factor_at(const MatrixBatch<T>& view, int64_t b) {
-  const bool by_rows = view.rows <= 1 || view.col == 1;
-  return {view.at(b), view.rows <= 1 ? 1 : by_rows ? view.row : view.col, by_rows};
-}
-
-// f(b) for every member of a batch, over threads where there are enough members: a single large one has the threads itself.
-template <class Device, class F>
-void for_batch(int64_t batch, double work, const F& f) {
-  if (batch < Device::threads() || work > 1e8) {
-    for (int64_t b = 0; b < batch; ++b) f(b);
-    return;
-  }
-  const int64_t grain = std::clamp<int64_t>(static_cast<int64_t>(2e4 / (work + 100)), 1, (batch + 3) / 4);
-  Device::for_ranges(batch, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) f(b);
-  });
-}
 
 template <class Device, class T>
 bool update_of(const py::array& l, const py::array& u, int sign, py::array_t<T>& out) {
@@ -120,7 +95,7 @@ void bind_cholesky_update(py::module_& m) {
             indices[b] = s.index;
             good = good && s;
           }
-          if (good) for_batch<Device>(batch, static_cast<double>(n) * static_cast<double>(n * columns), [&](int64_t b) {
+          if (good) for_batch<Device>(batch, 2.0 * static_cast<double>(n) * static_cast<double>(n * columns), [&](int64_t b) {
             const Status s = cholesky_update<Device, T>(n, order, factor_at(l_view, b), factor_at(out_view, b),
                                                         {u_view.at(b), u_view.row, u_view.col}, clear_upper);
             codes[b] = static_cast<int>(s.code);
@@ -133,6 +108,26 @@ void bind_cholesky_update(py::module_& m) {
       "out[b] out[b]^T = l[b] l[b]^T + u[b] diag(signs) u[b]^T for (..., n, n) and (..., n, m) of any strides, l and out\n"
       "with a unit stride and of one order; out may be l. Returns (code, index), one for every\n"
       "member of the batch; where L or u cannot be right, nothing is done for any.");
+  m.def(
+      "cholesky_update_vjp",
+      [](const Array<T>& l, const Array<T>& l_new, const Array<T>& g, const Array<T>& u, const Array<T>& signs, Array<T> l_bar,
+         Array<T> u_bar) {
+        check_shape(u, {-1, -1, -1}, "u");
+        const int64_t batch = u.shape(0), n = u.shape(1), columns = u.shape(2);
+        for (const Array<T>& square : {l, l_new, g, Array<T>(l_bar)}) check_shape(square, {batch, n, n}, "l, l_new, g and l_bar");
+        check_shape(u_bar, {batch, n, columns}, "u_bar");
+        check_shape(signs, {columns}, "signs");
+        T *const to_l = l_bar.mutable_data(), *const to_u = u_bar.mutable_data();
+        py::gil_scoped_release release;
+        for_batch<Device>(batch, 10.0 * static_cast<double>(n) * static_cast<double>(n * columns), [&](int64_t b) {
+          const int64_t square = b * n * n, tall = b * n * columns;
+          CholeskyUpdateVjp<Device, T>::run(n, columns, l.data() + square, l_new.data() + square, g.data() + square,
+                                            u.data() + tall, signs.data(), to_l + square, to_u + tall);
+        });
+      },
+      py::arg("l").noconvert(), py::arg("l_new").noconvert(), py::arg("g").noconvert(), py::arg("u").noconvert(),
+      py::arg("signs").noconvert(), py::arg("l_bar").noconvert(), py::arg("u_bar").noconvert(),
+      "l_bar and u_bar: cotangents of the arguments of an update with result l_new and cotangent g, row-major batches.");
 }
 
 }  // namespace lvm::bind

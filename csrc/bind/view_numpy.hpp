@@ -42,39 +42,6 @@ const T* data_or_null(const py::object& object, std::initializer_list<py::ssize_
   return array.data();
 }
 
-// A batch of matrices with any strides: matrix b starts at data + offset(b), entry (i, j) at row * i + col * j further on.
-template <class T>
-struct MatrixBatch {
-  T* data;
-  int64_t batch, rows, cols, row, col;
-  std::vector<int64_t> offsets;  // empty where batch is 1
-  T* at(int64_t b) const { return offsets.empty() ? data : data + offsets[b]; }
-};
-
-// The last `axes` (1 or 2) dimensions are those of a matrix, or of a vector as a matrix of one column.
-template <class T>
-MatrixBatch<T> matrix_batch(const py::array& array, int axes, T* data) {
-  constexpr auto kSize = static_cast<py::ssize_t>(sizeof(T));
-  const int leading = static_cast<int>(array.ndim()) - axes;
-  MatrixBatch<T> view{data, 1, array.shape(leading), axes == 2 ? array.shape(leading + 1) : 1,
-                      array.strides(leading) / kSize, axes == 2 ? array.strides(leading + 1) / kSize : 1, {}};
-  for (int d = 0; d < leading; ++d) view.batch *= array.shape(d);
-  if (view.batch == 1) return view;
-  view.offsets.resize(view.batch);
-  std::vector<int64_t> at(leading);
-  int64_t offset = 0;
-  for (int64_t& entry : view.offsets) {
-    entry = offset;
-    for (int d = leading - 1; d >= 0; --d) {
-      offset += array.strides(d) / kSize;
-      if (++at[d] < array.shape(d)) break;
-      offset -= at[d] * (array.strides(d) / kSize);
-      at[d] = 0;
-    }
-  }
-  return view;
-}
-
 // A new array of T: large ones in memory that is used again (ResultMemory). order 'F': the last two dimensions are
 // column-major.
 template <class T>

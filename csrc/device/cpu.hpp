@@ -143,15 +143,18 @@ struct Cpu {
     std::fill(t, t + cpu::kNarrowColumns, 1.0);
     int64_t ready = 0, lost = -1;
     bool finite = true;
-    const int64_t threads = n * n * (m + 8) > kWorthThreads ? ThreadPool::instance().size() : 1;
+    const bool narrow = m <= cpu::kNarrowColumns;
+    // Long columns and few operations on them: one thread reads memory nearly as fast as two.
+    const int64_t worth = (narrow && !l.by_rows ? 24 : 1) * kWorthThreads;
+    const int64_t threads = n * n * (m + 8) > worth ? ThreadPool::instance().size() : 1;
     cpu::CholeskyUpdateTask<T> task{n, m, columns.plus, l.by_rows, clear_upper, l.data, l.stride, out.data, out.stride,
                                     u.data, u.row, u.col, columns.order, 1, 1, a, a + size_a + skew, t, &ready, &lost,
                                     &finite};
     if (!l.by_rows) {
-      // A few columns: long ways down the matrix, as many as the threads allow. More: what stays in the first cache.
-      const int64_t most = m <= cpu::kNarrowColumns ? tiles : 16;
-      task.tiles = threads == 1 ? most : std::max<int64_t>(1, std::min(most, tiles / (8 * threads)));
-      task.span = m <= cpu::kNarrowColumns ? 1 : 4;
+      // A few columns of u: long ways down the matrix, as long as the threads allow. More: what stays in the first cache.
+      const int64_t most = narrow ? tiles : 16;
+      task.tiles = threads == 1 ? most : std::clamp<int64_t>(tiles / (4 * threads), 1, most);
+      task.span = narrow ? 1 : 4;
     }
     const int64_t groups = (tiles + task.tiles - 1) / task.tiles;
     if (threads == 1) {

@@ -10,7 +10,6 @@ import numpy as np
 from lvmfast import _backend
 from lvmfast._validation import as_float_array, check_positive, check_square, common_dtype
 from lvmfast.exceptions import JitterWarning, NonFiniteError, NotPositiveDefiniteError
-from lvmfast.linalg._triangular import solve_triangular
 
 __all__ = ["cholesky", "cholesky_vjp", "raise_factorisation_error"]
 
@@ -73,8 +72,8 @@ def cholesky(A, *, jitter="auto", return_jitter=False):
     flat = np.ascontiguousarray(A).reshape(math.prod(batch), n, n)
     if fixed:
         flat = flat + fixed * np.eye(n, dtype=A.dtype)
-    L = np.empty(flat.shape, A.dtype)
-    with _backend.blas_threads():
+    L = _backend.empty(flat.shape, A.dtype)
+    with _backend.blas_threads(1 if flat.shape[0] > 1 else None):  # the members of a batch share our own threads
         code, index, used = module.cholesky(flat, L, first, last)
     failed = np.flatnonzero(code)
     if failed.size:
@@ -159,10 +158,10 @@ def cholesky_vjp(L, L_bar):
     if L_bar.shape != L.shape:
         raise ValueError(f"L_bar must have the shape of L, {L.shape}, got {L_bar.shape}")
     dtype = common_dtype(L, L_bar)
-    P = np.tril(np.swapaxes(np.tril(L), -1, -2) @ np.tril(L_bar))
-    diagonal = np.einsum("...ii->...i", P)
-    diagonal *= 0.5
-    S = (0.5 * (P + np.swapaxes(P, -1, -2))).astype(dtype, copy=False)
-    half = solve_triangular(L, S, trans=True)  # L^-T S
-    A_bar = solve_triangular(L, np.swapaxes(half, -1, -2), trans=True)
-    return 0.5 * (A_bar + np.swapaxes(A_bar, -1, -2))
+    A_bar = _backend.empty(L.shape, dtype)
+    batch, n = math.prod(L.shape[:-2]), L.shape[-1]
+    with _backend.blas_threads(n if batch == 1 else 1):
+        _backend.cpu.cholesky_vjp(
+            *(np.ascontiguousarray(A, dtype).reshape(batch, n, n) for A in (L, L_bar)), A_bar.reshape(batch, n, n)
+        )
+    return A_bar

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lvmfast import _backend
-from lvmfast._validation import as_float_array, check_square, common_dtype
+from lvmfast._validation import (
+    as_float_array,
+    as_lines,
+    broadcast_batch,
+    check_square,
+    check_target,
+    common_dtype,
+    order_of,
+)
 
 __all__ = ["cholesky_solve", "cholesky_solve_vjp", "solve_triangular", "solve_triangular_vjp"]
 
 
-def solve_triangular(L, B, *, lower=True, trans=False):
+def solve_triangular(L, B, *, lower=True, trans=False, overwrite=False):
     r"""Solution of a triangular system: ``op(L) @ X == B`` with ``op(L) = L`` or ``L.T``.
 
     Parameters
@@ -23,18 +33,26 @@ def solve_triangular(L, B, *, lower=True, trans=False):
         Which triangle of ``L`` holds the matrix.
     trans : bool, default=False
         Solve with the transpose.
+    overwrite : bool, default=False
+        Put the solution in the place of ``B``, which must then be a writeable array of its dtype and shape.
 
     Returns
     -------
     X : array of the broadcast shape (..., n, m), or (..., n)
-        float32 if both inputs are, else float64.
+        float32 if both inputs are, else float64. Row- or column-major as ``B`` is.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         If a diagonal entry of ``L`` is zero.
+
+    Notes
+    -----
+    Row- and column-major matrices and broadcast ones are used where they lie; other layouts are copied. The members of
+    a batch share the threads of lvmfast, a single system those of the BLAS.
     """
     module = _backend.module_for(L, B)
+    target = B
     L = as_float_array(L, "L", min_ndim=2)
     B = as_float_array(B, "B", min_ndim=1)
     check_square(L, "L")
@@ -50,21 +68,23 @@ def solve_triangular(L, B, *, lower=True, trans=False):
         place = tuple(int(i) for i in np.argwhere(diagonal == 0)[0])
         raise np.linalg.LinAlgError(f"L must have a diagonal without zeros, got 0 at {place}; L is singular")
     dtype = common_dtype(L, B)
-    try:
-        batch = np.broadcast_shapes(L.shape[:-2], B.shape[:-2])
-    except ValueError:
-        raise ValueError(
-            f"the leading dimensions of L and B must broadcast, got {L.shape[:-2]} and {B.shape[:-2]}"
-        ) from None
-    X = np.empty((*batch, n, B.shape[-1]), dtype)
-    X[...] = B
-    single = L.ndim == 2 or all(extent == 1 for extent in L.shape[:-2])
-    if not single:
-        L = np.broadcast_to(L, (*batch, n, n))
+    batch = broadcast_batch(L=L.shape[:-2], B=B.shape[:-2])
+    shape = (*batch, n, B.shape[-1])
+    if overwrite:
+        check_target(target, "B", (*batch, n) if vector else shape, dtype)
+    if not (overwrite and as_lines(B, dtype) is B and not np.may_share_memory(L, B)):
+        X = _backend.empty(shape, dtype, order_of(B))
+        X[...] = B
+    else:
+        X = B
     if X.size:
-        flat = np.ascontiguousarray(L, dtype=dtype).reshape(-1, n, n)
-        with _backend.blas_threads():
-            module.solve_triangular_inplace(flat, X.reshape(-1, n, X.shape[-1]), bool(lower), bool(trans))
+        L = np.broadcast_to(as_lines(L, dtype), (*batch, n, n))
+        with _backend.blas_threads(n if math.prod(batch) == 1 else 1):
+            module.solve_triangular_inplace(L, X, bool(lower), bool(trans))
+    if overwrite:
+        if X is not B:
+            B[...] = X
+        return target
     return X[..., 0] if vector else X
 
 
@@ -98,7 +118,7 @@ def solve_triangular_vjp(L, X, X_bar, *, lower=True, trans=False):
     return -(np.tril(outer) if lower else np.triu(outer)), B_bar
 
 
-def cholesky_solve(L, B):
+def cholesky_solve(L, B, *, overwrite=False):
     r"""Solution of a positive definite system: ``(L @ L.T) @ X == B`` with ``L`` lower.
 
     Parameters
@@ -106,14 +126,17 @@ def cholesky_solve(L, B):
     L : array of shape (..., n, n)
         A Cholesky factor, as from :func:`cholesky`.
     B : array of shape (..., n, m), or (n,)
+    overwrite : bool, default=False
+        Put the solution in the place of ``B``, which must then be a writeable array of its dtype and shape.
 
     Returns
     -------
     X : array of the broadcast shape (..., n, m), or (..., n)
     """
-    if np.ndim(B) == 1:
-        return cholesky_solve(L, np.expand_dims(B, -1))[..., 0]
-    return solve_triangular(L, solve_triangular(L, B), trans=True)
+    vector = np.ndim(B) == 1
+    X = solve_triangular(L, np.expand_dims(B, -1) if vector else B, overwrite=overwrite)
+    X = solve_triangular(L, X, trans=True, overwrite=True)
+    return B if overwrite else X[..., 0] if vector else X
 
 
 def cholesky_solve_vjp(L, X, X_bar):
