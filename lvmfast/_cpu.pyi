@@ -20,14 +20,43 @@ def set_num_threads(n: int) -> None: ...
 def instruction_set() -> str: ...
 def instruction_sets() -> list[str]: ...
 def use_instruction_set(name: str) -> bool: ...
+def empty(shape: tuple[int, ...], order: str, is_double: bool) -> NDArray[np.float64] | NDArray[np.float32]: ...
+def release_memory() -> int: ...
 def cholesky(
     a: NDArray[T], factor: NDArray[T], first_jitter: float, last_jitter: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.float64]]: ...
+def cholesky_vjp(
+    l: NDArray[T],  # noqa: E741
+    l_bar: NDArray[T],
+    a_bar: NDArray[T],
+) -> None: ...
 def solve_triangular_inplace(
     l: NDArray[T],  # noqa: E741
     b: NDArray[T],
     lower: bool,
     trans: bool,
+) -> None: ...
+def cholesky_update_fast(
+    l: NDArray[T],  # noqa: E741
+    u: NDArray[T],
+    sign: int,
+    overwrite: bool,
+) -> NDArray[T] | None: ...
+def cholesky_update(
+    l: NDArray[T],  # noqa: E741
+    u: NDArray[T],
+    signs: NDArray[np.int8] | None,
+    out: NDArray[T],
+    clear_upper: bool,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
+def cholesky_update_vjp(
+    l: NDArray[T],  # noqa: E741
+    l_new: NDArray[T],
+    g: NDArray[T],
+    u: NDArray[T],
+    signs: NDArray[T],
+    l_bar: NDArray[T],
+    u_bar: NDArray[T],
 ) -> None: ...
 def gram(
     kind: StationaryKind,

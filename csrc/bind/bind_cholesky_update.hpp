@@ -31,6 +31,7 @@ py::object update_fast(const py::array& l, const py::array& u, int sign, bool ov
   const py::ssize_t n = l.shape(0);
   const bool by_rows = l.strides(1) == size;
   if (l.shape(1) != n || u.shape(0) != n || n == 0 || !(by_rows || l.strides(0) == size)) return py::none();
+  if (u.size() > kRecomputeFrom * n * n) return py::none();  // that would use the BLAS, whose threads the caller limits
   if (l.strides(by_rows ? 0 : 1) < n * size || u.strides(0) % size || u.strides(u.ndim() - 1) % size) return py::none();
   if (overwrite) {
     if (!l.writeable()) return py::none();
@@ -88,19 +89,26 @@ void bind_cholesky_update(py::module_& m) {
           const auto check = [&](int64_t b) {
             return check_update<T>(n, columns, factor_at(l_view, b), {u_view.at(b), u_view.row, u_view.col});
           };
-          bool good = true;
-          for (int64_t b = 0; b < batch; ++b) {  // before anything is changed
-            const Status s = check(b);
+          const auto update = [&](int64_t b) {
+            return cholesky_update<Device, T>(n, order, factor_at(l_view, b), factor_at(out_view, b),
+                                              {u_view.at(b), u_view.row, u_view.col}, clear_upper);
+          };
+          const auto note = [&](int64_t b, const Status& s) {
             codes[b] = static_cast<int>(s.code);
             indices[b] = s.index;
-            good = good && s;
+          };
+          const double work = 2.0 * static_cast<double>(n) * static_cast<double>(n * columns);
+          if (l_view.data == out_view.data) {  // check all before any is changed
+            for_batch<Device>(batch, static_cast<double>(n * (columns + 16)), [&](int64_t b) { note(b, check(b)); });
+            if (std::all_of(codes, codes + batch, [](int c) { return c == 0; })) {
+              for_batch<Device>(batch, work, [&](int64_t b) { note(b, update(b)); });
+            }
+          } else {
+            for_batch<Device>(batch, work, [&](int64_t b) {
+              const Status s = check(b);
+              note(b, s ? update(b) : s);
+            });
           }
-          if (good) for_batch<Device>(batch, 2.0 * static_cast<double>(n) * static_cast<double>(n * columns), [&](int64_t b) {
-            const Status s = cholesky_update<Device, T>(n, order, factor_at(l_view, b), factor_at(out_view, b),
-                                                        {u_view.at(b), u_view.row, u_view.col}, clear_upper);
-            codes[b] = static_cast<int>(s.code);
-            indices[b] = s.index;
-          });
         }
         return py::make_tuple(code, index);
       },

@@ -67,7 +67,7 @@ inline void bind_runtime(py::module_& m) {
       },
       py::arg("shape"), py::arg("order"), py::arg("is_double"),
       "An uninitialised array, large ones in memory that is used again; order is that of the last two dimensions.");
-  m.def("release_memory", &ResultMemory::release,
+  m.def("release_memory", &LargeBlocks::release,
         "Free the blocks of dead results that wait for their next use; returns the bytes.");
   m.attr("compiler") = LVM_COMPILER;
   m.attr("version") = LVM_VERSION;

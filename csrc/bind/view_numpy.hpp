@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "device/result_memory.hpp"
+#include "device/large_blocks.hpp"
 
 namespace lvm::bind {
 
@@ -42,7 +42,7 @@ const T* data_or_null(const py::object& object, std::initializer_list<py::ssize_
   return array.data();
 }
 
-// A new array of T: large ones in memory that is used again (ResultMemory). order 'F': the last two dimensions are
+// A new array of T: large ones in memory that is used again (LargeBlocks). order 'F': the last two dimensions are
 // column-major.
 template <class T>
 py::array_t<T> new_array(const std::vector<py::ssize_t>& shape, char order) {
@@ -58,9 +58,9 @@ py::array_t<T> new_array(const std::vector<py::ssize_t>& shape, char order) {
     strides[last - 1] = kSize;
     strides[last] = kSize * shape[last - 1];
   }
-  if (static_cast<size_t>(bytes) < ResultMemory::kSmallest) return py::array_t<T>(shape, strides);
-  void* block = ResultMemory::take(static_cast<size_t>(bytes));
-  return py::array_t<T>(shape, strides, static_cast<T*>(block), py::capsule(block, [](void* p) { ResultMemory::give_back(p); }));
+  if (static_cast<size_t>(bytes) < LargeBlocks::kSmallest) return py::array_t<T>(shape, strides);
+  void* block = LargeBlocks::take(static_cast<size_t>(bytes));
+  return py::array_t<T>(shape, strides, static_cast<T*>(block), py::capsule(block, [](void* p) { LargeBlocks::give_back(p); }));
 }
 
 }  // namespace lvm::bind

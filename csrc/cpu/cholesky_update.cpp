@@ -410,7 +410,7 @@ struct Sweep {
   bool diagonal(int64_t row, int64_t rows, T* x) {
     alignas(64) T part[S * S], old[S * S];
     load_square(t.l + row * (t.l_stride + 1), rows, part);
-    memcpy(old, part, sizeof(part));
+    if (!t.clear_upper) memcpy(old, part, sizeof(part));
     T* b = t.reflections + row / kR * size;
     const int columns = static_cast<int>(rows);
     bool good = true;
@@ -430,47 +430,55 @@ struct Sweep {
     return false;
   }
 
-  // The square on the diagonal; rows beyond the last one are those of the identity. What is above the diagonal is
-  // carried along and not used.
+  // The square on the diagonal, column-major; rows beyond the last one are those of the identity. What is above the
+  // diagonal is carried along and not used.
   void load_square(const T* l, int64_t rows, T* part) {
-    if (rows == S) {
-      if constexpr (ByRows) {
-        T lines[S * S + W];  // load_transposed may read beyond a line
-        for (int64_t i = 0; i < S; ++i) memcpy(lines + i * S, l + i * t.l_stride, S * sizeof(T));
-        for (int64_t i = 0; i < S; i += W) {
-          for (int64_t j = 0; j < S; j += kR) {
-            Pack<T> y[kR];
-            load_transposed<T, kR>(lines + i * S + j, S, y);
-            unroll<kR>([&](auto r) LVM_INLINE { y[r].store(part + (j + r) * S + i); });
-          }
+    alignas(64) T lines[S * S + W];  // load_transposed may read beyond a line
+    T* const to = ByRows ? lines : part;
+    if (rows < S) memset(to, 0, S * S * sizeof(T));
+    for (int64_t i = 0; i < rows; ++i) copy_few(l + i * t.l_stride, to + i * S, rows);
+    if constexpr (ByRows) {
+      for (int64_t i = 0; i < S; i += W) {
+        for (int64_t j = 0; j < S; j += kR) {
+          Pack<T> y[kR];
+          load_transposed<T, kR>(lines + i * S + j, S, y);
+          unroll<kR>([&](auto r) LVM_INLINE { y[r].store(part + (j + r) * S + i); });
         }
-      } else {
-        for (int64_t j = 0; j < S; ++j) memcpy(part + j * S, l + j * t.l_stride, S * sizeof(T));
       }
+    }
+    for (int64_t i = rows; i < S; ++i) part[i * (S + 1)] = 1;
+  }
+  // The lower triangle goes to out; above it what was there, or zero.
+  void store_square(T* part, const T* old, int64_t rows, T* out) {
+    using V = typename Pack<T>::V;
+    for (int64_t j = 1; j < rows; ++j) {
+      for (int64_t k = 0; k <= j; k += W) {
+        T* at = part + j * S + k;
+        const V above = t.clear_upper ? V{} : Pack<T>::load(old + j * S + k).v;
+        Pack<T>(lanes_from<T>(j - k) ? Pack<T>::load(at).v : above).store(at);
+      }
+    }
+    alignas(64) T lines[S * S];
+    if constexpr (ByRows) {
+      if (rows == S) return store_part(part, S, S, out);
+      for (int64_t i = 0; i < rows; i += W) {
+        for (int64_t j = 0; j < rows; j += kR) {
+          Pack<T> y[kR];
+          unroll<kR>([&](auto r) LVM_INLINE { y[r] = Pack<T>::load(part + (j + r) * S + i); });
+          store_transposed<T, kR>(y, lines + i * S + j, S);
+        }
+      }
+    }
+    for (int64_t i = 0; i < rows; ++i) copy_few((ByRows ? lines : part) + i * S, out + i * t.out_stride, rows);
+  }
+  static void copy_few(const T* from, T* to, int64_t count) {
+    if (count == S) {
+      memcpy(to, from, S * sizeof(T));
       return;
     }
-    memset(part, 0, S * S * sizeof(T));
-    for (int64_t j = 0; j < S; ++j) {
-      part[j * (S + 1)] = 1;
-      for (int64_t i = j; i < rows; ++i) part[i + j * S] = ByRows ? l[i * t.l_stride + j] : l[i + j * t.l_stride];
-    }
-  }
-  // The lower triangle; above it goes what was there, or zero.
-  void store_square(T* part, const T* old, int64_t rows, T* out) {
-    if (rows == S) {
-      using V = typename Pack<T>::V;
-      for (int64_t j = 1; j < S; ++j) {
-        for (int64_t k = 0; k <= j; k += W) {
-          T* at = part + j * S + k;
-          const V above = t.clear_upper ? V{} : Pack<T>::load(old + j * S + k).v;
-          Pack<T>(lanes_from<T>(j - k) ? Pack<T>::load(at).v : above).store(at);
-        }
-      }
-      return store_part(part, S, S, out);
-    }
-    for (int64_t j = 0; j < rows; ++j) {
-      for (int64_t i = j; i < rows; ++i) (ByRows ? out[i * t.out_stride + j] : out[i + j * t.out_stride]) = part[i + j * S];
-    }
+    int64_t i = 0;
+    for (; i + W <= count; i += W) Pack<T>::load(from + i).store(to + i);
+    for (; i < count; ++i) to[i] = from[i];
   }
 
   void clear_upper(int64_t row, int64_t rows) {

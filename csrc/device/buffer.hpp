@@ -1,5 +1,4 @@
-// Scratch memory that stays: 64-byte aligned, grows, never shrinks, advised to huge pages when large
-// (first-touch page faults on 4 KiB pages cost as much as the arithmetic of a 1000 x 1000 Gram matrix).
+// Scratch memory that stays: 64-byte aligned, grows, never shrinks; large blocks are shared (LargeBlocks).
 #pragma once
 
 #include <cstdint>
@@ -7,9 +6,7 @@
 #include <new>
 #include <utility>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include "device/large_blocks.hpp"
 
 namespace lvm {
 
@@ -25,21 +22,15 @@ class Buffer {
     swap(other);
     return *this;
   }
-  ~Buffer() { std::free(data_); }
+  ~Buffer() { release(); }
 
   // At least `size` elements; the content is unspecified afterwards. Throws std::bad_alloc.
   T* reserve(int64_t size) {
     if (size <= size_) return data_;
-    std::free(data_);
-    data_ = nullptr;
-    size_ = 0;
-    const size_t alignment = size * sizeof(T) >= kHuge ? kHuge : 64;
-    const size_t bytes = (size * sizeof(T) + alignment - 1) / alignment * alignment;
-    data_ = static_cast<T*>(std::aligned_alloc(alignment, bytes));
+    release();
+    const size_t bytes = (size * sizeof(T) + 63) / 64 * 64;
+    data_ = static_cast<T*>(bytes >= LargeBlocks::kSmallest ? LargeBlocks::take(bytes) : std::aligned_alloc(64, bytes));
     if (!data_) throw std::bad_alloc();
-#if defined(__linux__)
-    if (alignment == kHuge) madvise(data_, bytes, MADV_HUGEPAGE);
-#endif
     size_ = size;
     return data_;
   }
@@ -51,7 +42,12 @@ class Buffer {
   int64_t bytes() const { return size_ * static_cast<int64_t>(sizeof(T)); }
 
  private:
-  static constexpr size_t kHuge = size_t(1) << 21;
+  void release() noexcept {
+    const bool large = (size_ * sizeof(T) + 63) / 64 * 64 >= LargeBlocks::kSmallest;
+    if (data_) large ? LargeBlocks::give_back(data_) : std::free(data_);
+    data_ = nullptr;
+    size_ = 0;
+  }
   void swap(Buffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -126,9 +127,10 @@ def _update(L, U, sign, overwrite, out, check):
         result = _backend.empty(shape, dtype, order_of(L))
     if target is not None and np.may_share_memory(target, U):
         U = U.copy()
-    code, index = _backend.cpu.cholesky_update(
-        np.broadcast_to(L, shape), np.broadcast_to(U, (*batch, n, m)), signs, result, result is not L
-    )
+    with _backend.blas_threads(1 if batch else n) if m > n else contextlib.nullcontext():
+        code, index = _backend.cpu.cholesky_update(
+            np.broadcast_to(L, shape), np.broadcast_to(U, (*batch, n, m)), signs, result, result is not L
+        )
     if code.any() and (check or (code > NOT_POSITIVE_DEFINITE).any()):
         _raise_update_error(L, U, batch, code, index)
     if target is not None and result is not target:

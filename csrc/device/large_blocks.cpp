@@ -1,4 +1,6 @@
-#include "device/result_memory.hpp"
+#include "device/large_blocks.hpp"
+
+#include <pthread.h>
 
 #include <cstdlib>
 #include <mutex>
@@ -26,7 +28,12 @@ struct State {
 };
 
 State& state() {
-  static State* created = new State;  // arrays may outlive every static object
+  static State* created = [] {
+    static State* s = new State;  // arrays may outlive every static object
+    // A fork waits until no thread is inside, so that the child finds the lists whole and the mutex free.
+    pthread_atfork([] { s->mutex.lock(); }, [] { s->mutex.unlock(); }, [] { s->mutex.unlock(); });
+    return s;
+  }();
   return *created;
 }
 
@@ -40,7 +47,7 @@ size_t drop_oldest(State& s) {
 
 }  // namespace
 
-void* ResultMemory::take(size_t bytes) {
+void* LargeBlocks::take(size_t bytes) {
   constexpr size_t kPage = size_t(1) << 21;
   bytes = (bytes + kPage - 1) / kPage * kPage;
   State& s = state();
@@ -66,7 +73,7 @@ void* ResultMemory::take(size_t bytes) {
   return data;
 }
 
-void ResultMemory::give_back(void* data) noexcept {
+void LargeBlocks::give_back(void* data) noexcept {
   State& s = state();
   std::lock_guard<std::mutex> hold(s.mutex);
   const auto entry = s.lent.find(data);
@@ -81,7 +88,7 @@ void ResultMemory::give_back(void* data) noexcept {
   s.kept += bytes;
 }
 
-size_t ResultMemory::release() noexcept {
+size_t LargeBlocks::release() noexcept {
   State& s = state();
   std::lock_guard<std::mutex> hold(s.mutex);
   size_t freed = 0;
