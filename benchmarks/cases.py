@@ -12,6 +12,7 @@ from lvmfast import datasets, set_num_threads
 from lvmfast._backend import blas_threads
 from lvmfast.demos.gplvm import JITTER
 from lvmfast.kernels import RBF
+from lvmfast.linalg import cholesky_update
 from lvmfast.models._gplvm_problem import reduce_columns
 
 
@@ -74,6 +75,34 @@ class GplvmCase:
     def peer(self, module, **options):
         """A peer's callable for the same evaluation."""
         return module.step(self.X, self.Y, self.amplitude, self.lengthscale, self.noise_variance, JITTER, **options)
+
+
+@dataclasses.dataclass
+class UpdateCase:
+    """A rank-m update of a well-conditioned factor."""
+
+    L: np.ndarray
+    U: np.ndarray
+
+    @classmethod
+    def random(cls, n: int, m: int, dtype: str, order: str) -> UpdateCase:
+        """L with a diagonal near sqrt(n), U small enough to be added many times."""
+        rng = np.random.default_rng(0)
+        L = np.tril(0.1 * rng.standard_normal((n, n)), -1) + np.sqrt(n) * np.eye(n)
+        return cls(np.array(L, dtype, order=order), np.array(0.1 * rng.standard_normal((n, m)), dtype, order=order))
+
+    def ours(self):
+        """``(run, answer)`` as the peers have them, in place."""
+        target = self.L.copy(order="K")
+        return lambda: cholesky_update(target, self.U, overwrite=True), lambda: target
+
+    def assert_answer(self, L_new) -> None:
+        """The last rows of L_new L_new^T are those of L L^T + U U^T."""
+        last = slice(-8, None)
+        L, U, X = (A.astype(float) for A in (self.L, self.U, L_new))
+        expected = L[last] @ L.T + U[last] @ U.T
+        tolerance = (1e-13 if self.L.dtype == np.float64 else 1e-5) * len(L)
+        np.testing.assert_allclose(X[last] @ X.T, expected, atol=tolerance * np.abs(expected).max())
 
 
 def assert_same_answer(ours, theirs, rtol=1e-8) -> None:

@@ -7,16 +7,10 @@
 #include <mutex>
 #include <thread>
 
+#include "device/pause.hpp"
+
 namespace lvm {
 namespace {
-
-inline void pause_cpu() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 thread_local bool inside_chunk = false;
 
