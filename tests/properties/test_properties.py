@@ -216,6 +216,112 @@ def pulled(L):
     return np.linalg.norm(L, 2) * np.linalg.norm(np.linalg.inv(L), 2) ** 2
 
 
+@st.composite
+def updates(draw, sign=None):
+    """A generator, L with NaN above its diagonal, U and signs for which the new factor is well conditioned."""
+    rng, n, m, dtype = draw(generators), draw(sizes), draw(st.integers(0, 6)), draw(dtypes)
+    signs = rng.choice([-1, 1], m) if sign is None else np.full(m, sign)
+    U = rng.standard_normal((n, m)) / (np.sqrt(n) + np.sqrt(m))
+    taken = U[:, signs < 0]
+    L = np.linalg.cholesky(spd(rng, n, condition=CONDITION) + taken @ taken.T)
+    return rng, np.where(np.tri(n, dtype=bool), L, np.nan).astype(dtype), U.astype(dtype), signs
+
+
+def updated(U):
+    """The relative error allowed to an update by U."""
+    return tolerance(U.dtype, sum(U.shape), 2 * CONDITION)
+
+
+class TestCholeskyUpdate:
+    @given(updates())
+    def test_product(self, problem):
+        _, L, U, sign = problem
+        new = lvm.linalg.cholesky_update(L, U, sign=sign)
+        L, U, wide = np.tril(L).astype(float), U.astype(float), new.astype(float)
+        scale = np.abs(L @ L.T).max() + np.abs(U @ U.T).max()
+        assert_near(wide @ wide.T, L @ L.T + U * sign @ U.T, tolerance(new.dtype, sum(U.shape)), scale=scale)
+        np.testing.assert_array_equal(new, np.tril(new))
+        assert (np.diag(new) > 0).all()
+
+    @given(updates())
+    def test_order_and_signs_of_columns(self, problem):
+        """A column stands for u u^T: neither its place nor its sign counts."""
+        rng, L, U, sign = problem
+        new = lvm.linalg.cholesky_update(L, U, sign=sign)
+        order, flips = rng.permutation(len(sign)), rng.choice([-1, 1], len(sign)).astype(U.dtype)
+        assert_near(lvm.linalg.cholesky_update(L, U[:, order], sign=sign[order]), new, updated(U))
+        assert_near(lvm.linalg.cholesky_update(L, U * flips, sign=sign), new, updated(U))
+
+    @given(updates(), st.integers(0, 6))
+    def test_parts(self, problem, first):
+        """Some columns and then the others: those to be added first."""
+        _, L, U, sign = problem
+        order = np.argsort(-sign, kind="stable")
+        new, step = lvm.linalg.cholesky_update(L, U, sign=sign), L
+        for part in (order[:first], order[first:]):
+            step = lvm.linalg.cholesky_update(step, U[:, part], sign=sign[part])
+        assert_near(step, new, updated(U))
+
+    @given(updates(sign=1))
+    def test_there_and_back(self, problem):
+        _, L, U, _ = problem
+        back = lvm.linalg.cholesky_update(lvm.linalg.cholesky_update(L, U), U, sign=-1)
+        assert_near(back, np.tril(L), updated(U))
+
+    @given(updates(), st.integers(-30, 30))
+    def test_powers_of_two_are_exact(self, problem, exponent):
+        _, L, U, sign = problem
+        scale = U.dtype.type(2.0**exponent)
+        new = lvm.linalg.cholesky_update(L * scale, U * scale, sign=sign)
+        np.testing.assert_array_equal(new, lvm.linalg.cholesky_update(L, U, sign=sign) * scale)
+
+    @given(updates())
+    def test_units_of_variables(self, problem):
+        """Powers of two as units of variables: those of rows; exactly."""
+        rng, L, U, sign = problem
+        unit = (2.0 ** rng.integers(-20, 20, len(L))).astype(L.dtype)[:, None]
+        new = lvm.linalg.cholesky_update(L * unit, U * unit, sign=sign)
+        np.testing.assert_array_equal(new, lvm.linalg.cholesky_update(L, U, sign=sign) * unit)
+
+    @given(updates())
+    def test_signs_of_variables(self, problem):
+        """Turning the signs of variables turns those of rows; exactly."""
+        rng, L, U, sign = problem
+        turn = rng.choice([-1, 1], len(L)).astype(L.dtype)
+        new = lvm.linalg.cholesky_update(L * turn[:, None] * turn, U * turn[:, None], sign=sign)
+        np.testing.assert_array_equal(new, lvm.linalg.cholesky_update(L, U, sign=sign) * turn[:, None] * turn)
+
+    @given(updates())
+    def test_pullback_is_adjoint(self, problem):
+        """sum(L_new_bar * dL_new) = sum(L_bar * dL) + sum(U_bar * dU) with dL_new = L_new Phi(L_new^-1 dA L_new^-T)."""
+        rng, L, U, sign = problem
+        n, m = U.shape
+        L_new_bar, dL = rng.standard_normal((n, n)).astype(L.dtype), np.tril(rng.standard_normal((n, n)))
+        dU = rng.standard_normal((n, m))
+        L_bar, U_bar = lvm.linalg.cholesky_update_vjp(L, U, L_new_bar, sign=sign)
+        L, U = np.tril(L).astype(float), U.astype(float)
+        new = np.linalg.cholesky(L @ L.T + U * sign @ U.T)
+        half = dL @ L.T + dU * sign @ U.T
+        inner = np.linalg.solve(new, np.linalg.solve(new, half + half.T).T)
+        dL_new = new @ (np.tril(inner) - 0.5 * np.diag(np.diag(inner)))
+        actual = np.sum(L_bar * dL) + np.sum(U_bar * dU)
+        scale = pulled(new) * n * np.abs(half + half.T).max()
+        assert_near(actual, np.sum(L_new_bar * dL_new), tolerance(L_bar.dtype, n * (n + m)), scale=max(1, scale))
+
+    @given(generators, sizes, st.integers(0, 4), st.integers(0, 12), dtypes, batches)
+    def test_insert_then_delete(self, rng, n, m, at, dtype, batch):
+        at = min(at, n)
+        A = spd(rng, n + m, condition=CONDITION, batch=batch)
+        new = np.arange(at, at + m)
+        old = np.delete(np.arange(n + m), new)
+        L = np.linalg.cholesky(A[..., old[:, None], old]).astype(dtype)
+        b, c = (A[..., rows[:, None], new].astype(dtype) for rows in (old, new))
+        inserted = lvm.linalg.cholesky_insert(L, at, b, c)
+        assert_near(lvm.linalg.cholesky_delete(inserted, new), L, tolerance(dtype, n + m, 2 * CONDITION))
+        whole = inserted.astype(float) @ np.swapaxes(inserted, -1, -2).astype(float)
+        assert_near(whole, A, tolerance(dtype, n + m, 2.0))
+
+
 class TestSolves:
     @given(generators, sizes, st.integers(1, 4), dtypes, batches, st.booleans(), st.booleans())
     def test_round_trip(self, rng, n, m, dtype, batch, lower, trans):

@@ -133,6 +133,90 @@ def cholesky_solve_vjp(L, X, X_bar):
     return _pull_back(n, X.shape, X_bar, mask, push_matrix, lambda dB: inverse @ dB)
 
 
+def _by_columns(n, column):
+    """The lower factor of the (n, n) matrix A whose ``column(j)`` is A[j:, j]; fast enough for n ≤ 200.
+
+    Raises LinAlgError naming the first pivot that is not positive.
+    """
+    L = np.zeros((n, n), dtype=LONG)
+    for j in range(n):
+        rest = column(j) - L[j:, :j] @ L[j, :j]
+        if not rest[0] > 0:
+            raise np.linalg.LinAlgError(f"pivot {j} is {rest[0]}, not positive")
+        L[j:, j] = rest / np.sqrt(rest[0])
+    return L
+
+
+def _columns(U, sign):
+    """U as (n, m), or (n, 1) for a vector, and the same with signs."""
+    U = np.asarray(U, dtype=LONG)
+    U = U if U.ndim == 2 else U[:, None]
+    return U, U * np.asarray(sign, dtype=LONG)
+
+
+def cholesky_update(L, U, sign=1):
+    """The factor of A = L Lᵀ + U diag(sign) Uᵀ, which is formed and factorised column by column.
+
+    U is (n, m) or (n,), sign a number or (m,); only the lower triangle of L is read. Returns longdouble (n, n).
+    Raises LinAlgError naming the first pivot that is not positive.
+    """
+    L = np.tril(L).astype(LONG)
+    U, signed = _columns(U, sign)
+    return _by_columns(len(L), lambda j: L[j:, : j + 1] @ L[j, : j + 1] + signed[j:] @ U[j])
+
+
+def cholesky_update_vjp(L, U, L_new_bar, sign=1):
+    """Σ L_bar∘dL + Σ U_bar∘dU = Σ L_new_bar∘dL_new, where L_new is the factor of A = L Lᵀ + U diag(sign) Uᵀ.
+
+    dL_new = L_new Φ(L_new⁻¹ dA L_new⁻ᵀ). Only the lower triangles of L and L_new_bar count. Returns
+    (L_bar, U_bar) in longdouble; L_bar is lower triangular, U_bar has U's shape.
+    """
+    L = np.tril(L).astype(LONG)
+    n, shape = len(L), np.shape(U)
+    new = cholesky_update(L, U, sign)
+    inverse = solve_triangular(new, np.eye(n))
+    signed = _columns(U, sign)[1]
+
+    def push(half):
+        """dL_new for dA = half + halfᵀ."""
+        return new @ _half_diagonal(inverse @ (half + half.T) @ inverse.T)
+
+    mask = np.tril(np.ones((n, n)))
+    return _pull_back(
+        n, shape, L_new_bar, mask, lambda dL: push(dL @ L.T), lambda dU: push(dU.reshape(signed.shape) @ signed.T)
+    )
+
+
+def cholesky_insert(L, index, b, c):
+    """The factor of L Lᵀ with rows and columns index, ..., index + m - 1 inserted, by forming it.
+
+    b (n, m) or (n,) stands beside the old rows, c (m, m) or a number among the new ones; index from 0 to n.
+    Only the lower triangles of L and c are read. Returns longdouble (n + m, n + m).
+    """
+    L, b = np.tril(L).astype(LONG), _columns(b, 1)[0]
+    n, m = b.shape
+    new = index + np.arange(m)
+    old = np.delete(np.arange(n + m), new)
+    A = np.empty((n + m, n + m), dtype=LONG)
+    A[np.ix_(old, old)] = L @ L.T
+    A[np.ix_(old, new)] = b
+    A[np.ix_(new, old)] = b.T
+    A[np.ix_(new, new)] = c
+    return _by_columns(n + m, lambda j: A[j:, j])
+
+
+def cholesky_append(L, B, C):
+    """The factor of [[L Lᵀ, B], [Bᵀ, C]]: ``cholesky_insert`` at the end."""
+    return cholesky_insert(L, len(L), B, C)
+
+
+def cholesky_delete(L, index):
+    """The factor of L Lᵀ without the rows and columns ``index`` (an int or several), by forming it."""
+    L = np.tril(L).astype(LONG)
+    A = np.delete(np.delete(L @ L.T, index, 0), index, 1)
+    return _by_columns(len(A), lambda j: A[j:, j])
+
+
 def random_spd(rng, n, condition, dtype=np.float64):
     """A = V diag(λ) Vᵀ, λ geometric from 1 down to 1/condition, V orthogonal (Haar).
 

@@ -165,3 +165,63 @@ def test_cholesky_solve(columns):
 
     assert_near(L_bar, differences(lambda t: f(t, B), L, LONG(1e-6)), LONG_DIFFERENCE)
     assert_near(B_bar, differences(lambda t: f(L, t), B, LONG(1e-6)), LONG_DIFFERENCE)
+
+
+@pytest.mark.parametrize("m", [0, 1, 3])
+def test_cholesky_update(m):
+    rng = np.random.default_rng(8)
+    A = linalg.random_spd(rng, 6, 10.0).astype(LONG)
+    L, U, sign = linalg.cholesky(A), rng.standard_normal((6, m)).astype(LONG), rng.choice([-0.01, 1.0], m)
+    expected = A + sum(s * np.outer(u, u) for s, u in zip(sign, U.T, strict=True))
+    new = linalg.cholesky_update(L + np.triu(np.full((6, 6), 7.0), 1), U, sign)
+    assert new.dtype == LONG
+    assert np.max(np.abs(new @ new.T - expected)) < 100 * np.finfo(LONG).eps
+    assert_near(new, linalg.cholesky(expected))
+    assert_near(new, np.linalg.cholesky(expected.astype(float)))
+    if m == 1:
+        assert_near(new, linalg.cholesky_update(L, U[:, 0], sign[0]))
+
+
+def test_cholesky_update_names_the_pivot():
+    L = np.array([[2.0, 0.0, 0.0], [1.0, 1.0, 0.0], [3.0, 1.0, 4.0]])
+    for pivot in range(3):
+        for scale in (1.0, 2.0):
+            with pytest.raises(np.linalg.LinAlgError, match=f"pivot {pivot} is"):
+                linalg.cholesky_update(L, scale * L[:, pivot], -1)
+    assert_near(linalg.cholesky_update(L, np.stack([L[:, 1], L[:, 1]], 1), [-1, 1]), L)
+
+
+@pytest.mark.parametrize("columns", [(), (0,), (1,), (3,)])
+def test_cholesky_update_vjp(columns):
+    rng = np.random.default_rng(9)
+    L = linalg.cholesky(linalg.random_spd(rng, 4, 10.0))
+    U = rng.standard_normal((4, *columns)).astype(LONG)
+    sign = rng.choice([-0.01, 1.0], columns)
+    L_new_bar = rng.standard_normal((4, 4))
+    L_bar, U_bar = linalg.cholesky_update_vjp(L, U, L_new_bar, sign)
+
+    def f(L, U):
+        return np.sum(L_new_bar * linalg.cholesky_update(L, U, sign))
+
+    assert_near(L_bar, differences(lambda t: f(t, U), L, LONG(1e-6)), LONG_DIFFERENCE)
+    if U.size:
+        assert_near(U_bar, differences(lambda t: f(L, t), U, LONG(1e-6)), LONG_DIFFERENCE)
+    assert U_bar.shape == U.shape
+
+
+@pytest.mark.parametrize("m", [0, 1, 3])
+def test_cholesky_insert_and_delete(m):
+    rng = np.random.default_rng(10)
+    A = linalg.random_spd(rng, 5 + m, 10.0)
+    whole = linalg.cholesky(A)
+    for at in range(6):
+        new = np.arange(at, at + m)
+        old = np.delete(np.arange(5 + m), new)
+        L = linalg.cholesky(A[np.ix_(old, old)])
+        assert_near(linalg.cholesky_delete(whole, new), L)
+        assert_near(linalg.cholesky_insert(L, at, A[np.ix_(old, new)], np.tril(A[np.ix_(new, new)])), whole)
+    assert_near(linalg.cholesky_append(L, A[:5, 5:], A[5:, 5:]), whole)
+    assert_near(linalg.cholesky_insert(whole, 2, np.zeros(5 + m), 4.0)[2], 2 * np.eye(6 + m)[2])
+    assert_near(linalg.cholesky_delete(linalg.cholesky_insert(whole, 2, np.zeros(5 + m), 4.0), 2), whole)
+    with pytest.raises(np.linalg.LinAlgError, match="pivot 3 is"):
+        linalg.cholesky_insert(np.eye(4), 3, np.array([1.0, 0.0, 0.0, 0.0]), 1.0)
