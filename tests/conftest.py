@@ -31,6 +31,12 @@ def dtype(request):
     return request.param
 
 
+@pytest.fixture(params=["C", "F"])
+def order(request):
+    """Row-major and column-major matrices."""
+    return request.param
+
+
 @pytest.fixture(autouse=True, scope="module")
 def one_blas_thread(request):
     """In tests/models: so small, two threads gain nothing, and lose much where other processes keep the cores."""

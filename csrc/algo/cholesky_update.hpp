@@ -129,6 +129,11 @@ Status cholesky_update(int64_t n, const UpdateSigns& signs, const Factor<const T
   if (n == 0) return {};
   const bool inplace = l.data == out.data;
   if (m == 0) {
+    T sum = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      for (int64_t j = 0; j < i; ++j) sum += l(i, j) - l(i, j);
+    }
+    if (!(sum == 0)) return {Code::non_finite, -1};
     if (!inplace) copy_lower<Device>(n, l, out, clear_upper);
     return {};
   }
@@ -139,7 +144,14 @@ Status cholesky_update(int64_t n, const UpdateSigns& signs, const Factor<const T
     if (status) copy_lower<Device>(n, Factor<const T>{work.data, n, l.by_rows}, out, false);
     return status;
   }
-  if (signs.plus() == m && m > kRecomputeFrom * n && !inplace && clear_upper && recompute<Device, T>(n, m, l, out, u)) return {};
+  if (signs.plus() == m && m > kRecomputeFrom * n) {
+    typename Device::template Scratch<T> afresh(n * n);
+    const Factor<T> work{afresh.data(), n, l.by_rows};
+    if (recompute<Device, T>(n, m, l, work, u)) {
+      copy_lower<Device>(n, Factor<const T>{work.data, n, work.by_rows}, out, clear_upper && !inplace);
+      return {};
+    }
+  }
   const int64_t width = Device::kUpdateColumns, passes = (m + width - 1) / width;
   Factor<const T> from = l;
   for (int64_t k = 0; k < passes; ++k) {  // of equal width

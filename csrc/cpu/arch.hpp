@@ -15,7 +15,7 @@ void row_gemm_columns(const RowGemmTask<T>&, int64_t begin, int64_t end);
 template <class T>
 void exp_array(const T* x, T* y, int64_t n);
 template <class T>
-int64_t cholesky_update_rows(int64_t m);
+int64_t cholesky_update_rows();
 template <class T>
 int64_t cholesky_update_size(int64_t n, int64_t m);
 template <class T>

@@ -280,18 +280,18 @@ void run_group(const CholeskyUpdateTask<T>& t, int64_t index) {
 }  // namespace
 
 template <class T>
-int64_t cholesky_update_rows(int64_t) {
+int64_t cholesky_update_rows() {
   return kWidth<T> * kP;
 }
 template <class T>
 int64_t cholesky_update_size(int64_t n, int64_t m) {
-  const int64_t size = m <= kNarrowColumns ? kR * (2 * m + 1) : block_size<kR>(m);
+  const int64_t size = m <= kNarrowColumns && block_size<kR>(m) < kR * (2 * m + 1) ? kR * (2 * m + 1) : block_size<kR>(m);
   return (n + kR - 1) / kR * size;
 }
 template <class T>
 void cholesky_update_group(const CholeskyUpdateTask<T>& t, int64_t index) {
   static_assert(kNarrowColumns == 4, "the widths below");
-  switch (t.m) {
+  switch (narrow_update(t.m, t.plus) ? t.m : 0) {
     case 1: return run_group<T, 1>(t, index);
     case 2: return run_group<T, 2>(t, index);
     case 3: return run_group<T, 3>(t, index);
@@ -300,8 +300,8 @@ void cholesky_update_group(const CholeskyUpdateTask<T>& t, int64_t index) {
   }
 }
 
-template int64_t cholesky_update_rows<double>(int64_t);
-template int64_t cholesky_update_rows<float>(int64_t);
+template int64_t cholesky_update_rows<double>();
+template int64_t cholesky_update_rows<float>();
 template int64_t cholesky_update_size<double>(int64_t, int64_t);
 template int64_t cholesky_update_size<float>(int64_t, int64_t);
 template void cholesky_update_group<double>(const CholeskyUpdateTask<double>&, int64_t);

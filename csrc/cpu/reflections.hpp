@@ -22,7 +22,9 @@ constexpr int kR = 4, kP = 4;
 constexpr int kR = 4, kP = 2;
 #endif
 template <class T>
-constexpr double kLargestPivot = sizeof(T) == 8 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+constexpr double kLargest = sizeof(T) == 8 ? 1.7976931348623157e308 : 3.4028234663852886e38;
+template <class T>
+constexpr double kSquares = sizeof(T) == 8 ? 1e-280 : 1e-30;  // squares from here to the inverse keep their digits
 
 // Reflections of R columns, one after the other: b[q * R + r], then the upper triangle of W^-1 by columns.
 constexpr int upper(int row, int col) { return col * (col + 1) / 2 + row; }
@@ -154,13 +156,13 @@ int recur(T* part, int columns, T* x, int64_t plus, double* t, T* b, bool* good)
       b[M + q] = w;
       if (!(after > 0) && !lost) {
         lost = true;
-        *good = after <= 0;
+        *good = after <= 0 && p - p == 0;
       }
     });
     if (lost) return j;
     const double kappa = sqrt_(kappa2);
     b[2 * M] = static_cast<T>(kappa);
-    if (!(kappa * static_cast<double>(pivot) <= kLargestPivot<T>)) {
+    if (!(kappa * static_cast<double>(pivot) <= kLargest<T>)) {
       *good = false;
       return j;
     }
@@ -194,6 +196,34 @@ void invert_block(const T* b, const double* tau, int64_t m, int64_t plus, T* inv
   for (int i = 0; i < kR * (kR + 1) / 2; ++i) inverse[i] = static_cast<T>(x[i]);
 }
 
+// The sums of a column once more, near the ends of the range of squares: in units of its largest number. In: its pivot; out:
+// pivot and square in that unit, sums with one factor of it. Returns 1 / unit, a power of two; a square that is NaN where a
+// number is not finite.
+template <class T, int S>
+__attribute__((noinline)) double rescale(const T* x, int j, int64_t m, int64_t plus, double* pivot, double* square, T* sums) {
+  double largest = *pivot;
+  for (int64_t q = 0; q < m; ++q) {
+    const double entry = fabs(static_cast<double>(x[q * S + j]));
+    if (!(entry <= largest)) largest = entry;
+  }
+  *square = NAN;
+  if (!(largest <= kLargest<T>)) return 1;
+  int exponent;
+  frexp(largest, &exponent);
+  const int most = sizeof(T) == 8 ? 1000 : 120;
+  const double unit = ldexp(1.0, -exponent < -most ? -most : -exponent > most ? most : -exponent);
+  double sum[S] = {}, own = 0;
+  for (int64_t q = 0; q < m; ++q) {
+    const double entry = static_cast<double>(x[q * S + j]) * unit, signed_entry = q < plus ? entry : -entry;
+    own += entry * signed_entry;
+    for (int i = 0; i < S; ++i) sum[i] += static_cast<double>(x[q * S + i]) * signed_entry;
+  }
+  for (int i = 0; i < S; ++i) sums[i] = static_cast<T>(sum[i]);
+  *pivot *= unit;
+  *square = *pivot * *pivot + own;
+  return unit;
+}
+
 // The reflections of the columns of one tile: part is its square on the diagonal, column-major, and becomes l~; x, its part
 // of U, is used up. Returns the column that is lost, or `columns`; *good is false where a number is not finite.
 template <class T, int P>
@@ -225,15 +255,18 @@ int factorise(T* part, int columns, T* x, int64_t m, int64_t plus, T* b, bool* g
     unroll<P>([&](auto start) LVM_INLINE {
       if (start == first) sum_from(start);
     });
-    const double pivot = static_cast<double>(column[j]), square = pivot * pivot + static_cast<double>(sums[j]);
+    double unit = 1, pivot = static_cast<double>(column[j]), square = pivot * pivot + static_cast<double>(sums[j]);
+    if (!(square > kSquares<T> && square < 1 / kSquares<T>)) {
+      unit = rescale<T, S>(x, j, m, plus, &pivot, &square, sums);
+    }
     const double root = sqrt_(square), scale = 1.0 / (pivot + root);
-    if (!(square > 0 && root <= kLargestPivot<T>)) {
+    if (!(square > 0 && root <= kLargest<T> * unit)) {
       *good = square <= 0;
       return j;
     }
     tau[r] = (pivot + root) / root;
     const V scales(static_cast<T>(scale)), taus(static_cast<T>(tau[r]));
-    const T own = static_cast<T>(scale);
+    const T own = static_cast<T>(scale * unit);
     T* const block = b + r;
     const auto update_from = [&](auto start) LVM_INLINE {
       V v[P];
@@ -256,7 +289,7 @@ int factorise(T* part, int columns, T* x, int64_t m, int64_t plus, T* b, bool* g
     unroll<P>([&](auto start) LVM_INLINE {
       if (start == first) update_from(start);
     });
-    column[j] = static_cast<T>(root);
+    column[j] = static_cast<T>(root / unit);
     if (r == R - 1 || j == columns - 1) {
       for (int k = r + 1; k < R; ++k) {  // beyond the last column: reflections that do nothing
         tau[k] = 2;

@@ -67,7 +67,9 @@ struct RowGemmTask {
 };
 
 constexpr int64_t kUpdateColumns = 128;  // the most columns of U that one pass of a Cholesky update takes
-constexpr int64_t kNarrowColumns = 4;    // up to here one recurrence per column of U
+constexpr int64_t kNarrowColumns = 4;    // up to here it may use one recurrence per column of U
+// One recurrence after the other loses digits where several take away nearly all there is; alone, or adding, none does.
+constexpr bool narrow_update(int64_t m, int64_t plus) { return m == 1 || (m <= kNarrowColumns && plus == m); }
 
 // out out^T = l l^T + u S u^T, lower triangles: u's columns in the given order, signs S = +1 for the first `plus` of them.
 // Rows are cut into groups of tiles. Groups may run on many threads; group k waits for those before it, which must have
@@ -101,7 +103,7 @@ struct KernelFunctions {
                         double* d_variance);
   void (*row_gemm_columns)(const RowGemmTask<T>&, int64_t begin, int64_t end);  // begin: multiple of kPad
   void (*exp)(const T* x, T* y, int64_t n);
-  int64_t (*cholesky_update_rows)(int64_t m);             // rows of a tile
+  int64_t (*cholesky_update_rows)();                      // rows of a tile
   int64_t (*cholesky_update_size)(int64_t n, int64_t m);  // numbers of all reflections
   void (*cholesky_update_group)(const CholeskyUpdateTask<T>&, int64_t group);
 };

@@ -134,7 +134,7 @@ struct Cpu {
   static Status cholesky_update(int64_t n, const SignedColumns& columns, const Factor<const T>& l, const Factor<T>& out,
                                 const Strided<const T>& u, bool clear_upper) {
     const auto& kernel = cpu::kernels_for<T>();
-    const int64_t m = columns.count, rows = kernel.cholesky_update_rows(m), tiles = (n + rows - 1) / rows;
+    const int64_t m = columns.count, rows = kernel.cholesky_update_rows(), tiles = (n + rows - 1) / rows;
     const int64_t skew = 80;  // numbers: keeps scratch off the cache sets of the matrix's columns
     static thread_local Buffer<T> scratch;
     const int64_t size_a = (tiles * rows * m + 15) / 16 * 16;
@@ -143,7 +143,7 @@ struct Cpu {
     std::fill(t, t + cpu::kNarrowColumns, 1.0);
     int64_t ready = 0, lost = -1;
     bool finite = true;
-    const bool narrow = m <= cpu::kNarrowColumns;
+    const bool narrow = cpu::narrow_update(m, columns.plus);
     // Long columns and few operations on them: one thread reads memory nearly as fast as two.
     const int64_t worth = (narrow && !l.by_rows ? 24 : 1) * kWorthThreads;
     const int64_t threads = n * n * (m + 8) > worth ? ThreadPool::instance().size() : 1;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import operator
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from lvmfast._validation import (
     as_float_array,
     as_lines,
     broadcast_batch,
+    check_integer,
     check_square,
     check_target,
     common_dtype,
@@ -54,7 +56,8 @@ def cholesky_update(L, U, *, sign=1, overwrite=False, out=None, check=True):
         Put the result in the place of ``L``, which must then be an array of the result's dtype and shape; what stands
         above the diagonal is left alone.
     out : array of shape (..., n, n), optional
-        Where to put the result; it must not overlap ``L`` or ``U`` in part.
+        Where to put the result, zeros above the diagonal included; it may be ``L`` or ``U``. After an error its
+        content is undefined, unless it is one of these.
     check : bool, default=True
         Raise where a downdate leaves no positive definite matrix. False: return ``ok`` instead.
 
@@ -71,7 +74,8 @@ def cholesky_update(L, U, *, sign=1, overwrite=False, out=None, check=True):
     NotPositiveDefiniteError
         With the column (``pivot``) and the member of the batch (``index``) where definiteness was lost.
     NonFiniteError
-        For NaN or infinity in ``L`` or ``U``, or where the result overflows.
+        For NaN or infinity in ``L`` or ``U``, or where the result overflows. Like a bad diagonal it comes before a loss
+        of definiteness elsewhere in the batch, and also with ``check=False``.
     ValueError
         For a diagonal that is not positive, a ``sign`` other than 1 and -1, shapes that do not fit.
 
@@ -83,6 +87,9 @@ def cholesky_update(L, U, *, sign=1, overwrite=False, out=None, check=True):
 
     Beyond the result it needs 2 n m numbers, an overwriting downdate n^2 more. Results of a megabyte or more live in
     memory that is used again when they are gone, up to 256 MiB (:func:`lvmfast.release_memory` frees it).
+
+    Beyond m = 2n, ``L @ L.T + U @ U.T`` is formed and factorised, which is faster there, unless it would cost digits.
+    Else the result has the same bits for any number of threads.
 
     References
     ----------
@@ -97,7 +104,7 @@ def cholesky_update(L, U, *, sign=1, overwrite=False, out=None, check=True):
     array([[2.5, 0. ],
            [2. , 2.23606798]])
     """
-    if check and out is None and type(sign) is int and type(L) is np.ndarray and type(U) is np.ndarray:
+    if check and out is None and type(L) is type(U) is np.ndarray and type(sign) is int and (sign == 1 or sign == -1):
         result = _fast(L, U, sign, bool(overwrite))  # the usual case at the cost of one call
         if result is not None:
             return result
@@ -121,12 +128,20 @@ def _update(L, U, sign, overwrite, out, check):
     minus = signs is not None and bool((signs < 0).any())
     if overwrite and L is target and not (check and minus and batch):
         result = L
-    elif out is not None and order_of(out) == order_of(L) and not np.may_share_memory(out, L):
+    elif (
+        out is not None
+        and not np.may_share_memory(out, L)
+        and as_lines(out, dtype) is out
+        and order_of(out) == order_of(L)
+    ):
         result = out
     else:
         result = _backend.empty(shape, dtype, order_of(L))
     if target is not None and np.may_share_memory(target, U):
         U = U.copy()
+    if not result.size:
+        result = result if target is None else target
+        return result if check else (result, np.ones(batch, bool) if batch else True)
     with _backend.blas_threads(1 if batch else n) if m > n else contextlib.nullcontext():
         code, index = _backend.cpu.cholesky_update(
             np.broadcast_to(L, shape), np.broadcast_to(U, (*batch, n, m)), signs, result, result is not L
@@ -171,7 +186,8 @@ def _signs(sign, m, vector):
 
 
 def _raise_update_error(L, U, batch, code, index):
-    member = int(np.flatnonzero(code)[0])
+    bad = np.flatnonzero(code > NOT_POSITIVE_DEFINITE)  # before what is merely lost, which check=False allows
+    member = int(bad[0] if bad.size else np.flatnonzero(code)[0])
     place = tuple(int(i) for i in np.unravel_index(member, batch)) if batch else ()
     where = f"[{', '.join(map(str, place))}]" if place else ""
     L, U = (np.broadcast_to(A, (*batch, *A.shape[-2:]))[place] for A in (L, U))
@@ -213,11 +229,14 @@ def cholesky_append(L, B, C):
     Returns
     -------
     L_new : array of shape (..., n + m, n + m)
+        Row-major, zero above the diagonal; float32 if all inputs are, else float64.
 
     Raises
     ------
     NotPositiveDefiniteError
         With the row of the result (``pivot``) that has no positive pivot.
+    NonFiniteError, ValueError
+        For NaN or infinity, or an ``L`` whose diagonal is not positive.
     """
     L, B, vector = _factor_and_columns(L, B, "B")
     C = _corner(C, "C", B.shape[-1], vector)
@@ -236,24 +255,44 @@ def cholesky_insert(L, index, b, c):
     L : array of shape (..., n, n)
     index : int
         Where the first new row stands in the result, from 0 to n; negative values count from the end, as in
-        ``numpy.insert``.
+        ``numpy.insert`` (-1 is before the last row).
     b : array of shape (..., n, m), or (..., n)
         The new columns beside the old rows, in the old order; single columns as in :func:`cholesky_append`.
     c : array of shape (..., m, m), or (...)
-        The new rows and columns among themselves.
+        The new rows and columns among themselves, as in :func:`cholesky_append`.
 
     Returns
     -------
     L_new : array of shape (..., n + m, n + m)
+        Row-major, zero above the diagonal; float32 if all inputs are, else float64.
 
     Raises
     ------
     NotPositiveDefiniteError
         With the row of the result (``pivot``) that has no positive pivot.
+    NonFiniteError, ValueError
+        For NaN or infinity, or an ``L`` whose diagonal is not positive.
     """
     L, b, vector = _factor_and_columns(L, b, "b")
     c = _corner(c, "c", b.shape[-1], vector)
-    return _insert(L, _position(index, L.shape[-1] + 1), b, c, "c")
+    return _insert(L, _insertion(index, L.shape[-1]), b, c, "c")
+
+
+def _check_factor(L) -> None:
+    """Raise unless the diagonal of L is positive and what stands below it finite."""
+    _check_finite(np.tril(L), "L")
+    diagonal = np.einsum("...ii->...i", L)
+    if not (diagonal > 0).all():
+        place = tuple(int(i) for i in np.argwhere(~(diagonal > 0))[0])
+        raise ValueError(
+            f"L must have a positive diagonal, got {diagonal[place]} at row {place[-1]}; it is no Cholesky factor"
+        )
+
+
+def _check_finite(A, name: str) -> None:
+    if not np.isfinite(A.sum()) and not np.isfinite(A).all():  # a sum costs less, but may overflow
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(A))[0])
+        raise NonFiniteError(f"{name} must be finite, got {A[place]} at {place}")
 
 
 def _corner(C, name, m, vector):
@@ -265,19 +304,26 @@ def _corner(C, name, m, vector):
     return C
 
 
-def _position(index, count):
-    """``index`` as a position among ``count``."""
-    try:
-        position = range(count)[index]
-    except TypeError:
-        raise TypeError(f"index must be an integer, got {index!r}") from None
-    except IndexError:
-        raise IndexError(f"index must be from {-count} to {count - 1}, got {index}") from None
-    return position
+def _position(index, first: int, last: int, count: int) -> int:
+    """``index``, an integer from ``first`` to ``last``, with negative ones counted from ``count``."""
+    if isinstance(index, (bool, np.bool_)) or not hasattr(index, "__index__"):
+        raise TypeError(f"index must be an integer, got {index!r}")
+    position = operator.index(index)
+    if not first <= position <= last:
+        raise IndexError(f"index must be from {first} to {last}, got {index}")
+    return position + count if position < 0 else position
+
+
+def _insertion(index, n: int) -> int:
+    """Where ``numpy.insert`` would insert among n rows."""
+    return _position(index, -n, n, n)
 
 
 def _insert(L, at, b, c, corner):
     n, m = b.shape[-2:]
+    _check_factor(L)
+    for name, A in (("B" if corner == "C" else "b", b), (corner, np.tril(c))):
+        _check_finite(A, name)
     batch = broadcast_batch(L=L.shape[:-2], b=b.shape[:-2], c=c.shape[:-2])
     dtype = common_dtype(L, b, c)
     L, b, c = (A.astype(dtype, copy=False) for A in (L, b, c))
@@ -310,8 +356,8 @@ def _shifted(error, by, corner):
     pivot = error.pivot + by
     where = f" in member {error.index} of the batch" if error.index else ""
     return NotPositiveDefiniteError(
-        f"the matrix with the new rows is not positive definite: pivot {pivot} failed{where}; a new row repeats others, "
-        f"or {corner} is too small beside the covariances; add noise to its diagonal",
+        f"the matrix with the new rows is not positive definite: pivot {pivot} failed{where}; a new row repeats "
+        f"others, or {corner} is too small beside the covariances; add noise to its diagonal",
         pivot=pivot,
         index=error.index,
     )
@@ -333,14 +379,23 @@ def cholesky_delete(L, index):
     Returns
     -------
     L_new : array of shape (..., n - m, n - m)
+        Zero above the diagonal; dtype of ``L``.
+
+    Raises
+    ------
+    NonFiniteError, ValueError
+        For NaN or infinity in ``L``, or a diagonal that is not positive.
     """
     L = as_float_array(L, "L", min_ndim=2)
     check_square(L, "L")
     gone, kept = _split(index, L.shape[-1])
+    _check_factor(L)
     result = np.tril(L[..., kept[:, None], kept])
     first = int(gone.min()) if gone.size else len(kept)
     if first < len(kept):
-        U = L[..., kept[first:, None], gone] * (kept[first:, None] > gone)  # nothing above L's diagonal counts
+        U = np.where(
+            kept[first:, None] > gone, L[..., kept[first:, None], gone], 0
+        )  # above the diagonal nothing counts
         cholesky_update(result[..., first:, first:], U, overwrite=True)
     return result
 
@@ -350,7 +405,7 @@ def _split(index, n):
     positions = np.atleast_1d(np.asarray(index))
     if positions.ndim > 1 or (positions.size and positions.dtype.kind not in "iu"):
         raise TypeError(f"index must be an integer or a sequence of integers, got {index!r}")
-    gone = np.array(sorted(_position(int(i), n) for i in positions), dtype=np.intp)
+    gone = np.array(sorted(_position(i, -n, n - 1, n) for i in positions.tolist()), dtype=np.intp)
     if (np.diff(gone) == 0).any():
         raise ValueError(f"index must name each row once, got {index!r}")
     return gone, np.setdiff1d(np.arange(n), gone)
@@ -413,6 +468,8 @@ def cholesky_update_vjp(L, U, L_new_bar, *, sign=1, L_new=None):
                 L_bar.reshape(count, n, n),
                 U_bar.reshape(count, n, m),
             )
+    if not np.isfinite(U_bar.sum()) and not np.isfinite(U_bar).all():
+        raise NonFiniteError("the gradients of the update are not finite; an argument holds NaN, or squares overflow")
     return L_bar, (U_bar[..., 0] if vector else U_bar)
 
 
@@ -436,7 +493,15 @@ def cholesky_append_vjp(L_new, L_new_bar, m=1):
         ``C_bar`` is symmetric.
     """
     L_new, L_new_bar = _pair(L_new, L_new_bar, "L_new")
+    m = _added(m, L_new)
     return _insert_vjp(L_new.shape[-1] - m, m, L_new, L_new_bar, None)
+
+
+def _added(m, L_new) -> int:
+    m = check_integer(m, "m", 0)
+    if m > L_new.shape[-1]:
+        raise ValueError(f"m must be at most the rows of L_new, {L_new.shape[-1]}, got {m}")
+    return m
 
 
 def _pair(A, A_bar, name):
@@ -472,9 +537,10 @@ def cholesky_insert_vjp(L, index, L_new, L_new_bar, m=1):
     L = as_float_array(L, "L", min_ndim=2)
     check_square(L, "L")
     L_new, L_new_bar = _pair(L_new, L_new_bar, "L_new")
+    m = _added(m, L_new)
     if L.shape[-1] + m != L_new.shape[-1]:
         raise ValueError(f"L_new must have {m} rows more than L, {L.shape[-1]}, got {L_new.shape[-1]}")
-    return _insert_vjp(_position(index, L.shape[-1] + 1), m, L_new, L_new_bar, L)
+    return _insert_vjp(_insertion(index, L.shape[-1]), m, L_new, L_new_bar, L)
 
 
 def _insert_vjp(at, m, L_new, L_new_bar, L):
@@ -535,7 +601,9 @@ def cholesky_delete_vjp(L, index, L_new_bar):
         rows = kept[first:]
         below = rows[:, None] > gone
         tail_bar, U_bar = cholesky_update_vjp(
-            L[..., rows[:, None], rows], L[..., rows[:, None], gone] * below, L_new_bar[..., first:, first:]
+            L[..., rows[:, None], rows],
+            np.where(below, L[..., rows[:, None], gone], 0),
+            L_new_bar[..., first:, first:],
         )
         L_bar[..., rows[:, None], rows] = tail_bar
         L_bar[..., rows[:, None], gone] = U_bar * below
