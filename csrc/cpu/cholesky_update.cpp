@@ -91,6 +91,19 @@ struct Sweep {
   void sweep_part(int64_t row, int64_t rows, T* x, int64_t begin, int64_t end) {
     const T* l = t.l + row * (ByRows ? t.l_stride : 1) + begin * kR * (ByRows ? 1 : t.l_stride);
     T* out = t.out + row * (ByRows ? t.out_stride : 1) + begin * kR * (ByRows ? 1 : t.out_stride);
+    if constexpr (ByRows && M > 0) {
+      if (rows % W == 0) {  // a pack at a time, in registers; the reflections of a span stay in the first cache
+        constexpr int64_t kFar = 512 / kR;
+        for (int64_t c = begin; c < end; c += kFar) {
+          const int64_t count = end - c < kFar ? end - c : kFar, shift = (c - begin) * kR;
+          for (int64_t k = 0; k < rows; k += W) {
+            Narrow<T, M>::template along<kR, S>(l + k * t.l_stride + shift, t.l_stride, out + k * t.out_stride + shift,
+                                                t.out_stride, x + k, t.reflections + c * size, count);
+          }
+        }
+        return;
+      }
+    }
     alignas(64) T part[kSpan * S];
     if (rows < S) memset(part, 0, sizeof(part));
     for (int64_t c = begin; c < end; c += kSpan / kR) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cpu/pack.hpp"
+#include "cpu/transpose.hpp"
 #include "cpu/unroll.hpp"
 
 namespace lvm::cpu::LVM_ARCH {
@@ -121,6 +122,20 @@ struct Narrow {
         unroll<M>([&](auto q) LVM_INLINE { x[q].store(a + q * S + k * W); });
       });
     }
+  }
+
+  // `blocks` blocks of R columns along one pack of rows of a row-major matrix. Column q of their part of U is at a[q * S].
+  template <int R, int S>
+  static void along(const T* l, int64_t l_stride, T* out, int64_t out_stride, T* a, const T* b, int64_t blocks) {
+    V x[M];
+    unroll<M>([&](auto q) LVM_INLINE { x[q] = V::load(a + q * S); });
+    for (int64_t c = 0; c < blocks; ++c, l += R, out += R, b += R * kSize) {
+      V y[R];
+      load_transposed<T, R>(l, l_stride, y);
+      columns(y, x, b);
+      store_transposed<T, R>(y, out, out_stride);
+    }
+    unroll<M>([&](auto q) LVM_INLINE { x[q].store(a + q * S); });
   }
 };
 
