@@ -152,8 +152,8 @@ struct Cpu {
                                     &finite};
     if (!l.by_rows) {
       // A few columns of u: long ways down the matrix, as long as the threads allow. More: what stays in the first cache.
-      const int64_t most = narrow ? tiles : 16;
-      task.tiles = threads == 1 ? most : std::clamp<int64_t>(tiles / (4 * threads), 1, most);
+      const int64_t most = narrow ? tiles : 12;
+      task.tiles = threads == 1 ? most : std::clamp<int64_t>(tiles / ((narrow ? 4 : 2) * threads), 1, most);
       task.span = narrow ? 1 : 4;
     }
     const int64_t groups = (tiles + task.tiles - 1) / task.tiles;
