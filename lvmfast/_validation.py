@@ -33,6 +33,8 @@ def as_float_array(value, name: str, *, min_ndim: int = 0) -> np.ndarray:
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
         swapped = array.dtype.newbyteorder("=")
         array = array.astype(swapped if swapped in (np.float32, np.float64) else np.float64)
+    if not array.flags.aligned or any(stride % array.itemsize for stride in array.strides):
+        array = array.copy()  # a field of records: its numbers do not lie on multiples of their size
     if array.ndim < min_ndim:
         raise ValueError(f"{name} must have at least {min_ndim} dimensions, got shape {array.shape}")
     return array
@@ -61,6 +63,8 @@ def as_lines(A: np.ndarray, dtype) -> np.ndarray:
     """``A`` with rows or columns that lie close together, one after the other: itself where that holds, else a copy."""
     A = A.astype(dtype, copy=False)
     (rows, columns), (row, column) = A.shape[-2:], A.strides[-2:]
+    if not A.flags.aligned or any(stride % A.itemsize for stride in A.strides):
+        return np.ascontiguousarray(A) if not A.flags.c_contiguous else A.copy()
     if column == A.itemsize and (row >= columns * column or rows == 1):
         return A
     if row == A.itemsize and (column >= rows * row or columns == 1):

@@ -32,7 +32,8 @@ py::object update_fast(const py::array& l, const py::array& u, int sign, bool ov
   const bool by_rows = l.strides(1) == size;
   if (l.shape(1) != n || u.shape(0) != n || n == 0 || !(by_rows || l.strides(0) == size)) return py::none();
   if (u.size() > kRecomputeFrom * n * n) return py::none();  // that would use the BLAS, whose threads the caller limits
-  if (l.strides(by_rows ? 0 : 1) < n * size || u.strides(0) % size || u.strides(u.ndim() - 1) % size) return py::none();
+  const py::ssize_t stride = l.strides(by_rows ? 0 : 1);
+  if (stride < n * size || stride % size || u.strides(0) % size || u.strides(u.ndim() - 1) % size) return py::none();
   if (overwrite) {
     if (!l.writeable()) return py::none();
     auto out = py::reinterpret_borrow<py::array_t<T>>(l);
@@ -47,8 +48,11 @@ void bind_cholesky_update_fast(py::module_& m) {
   m.def(
       "cholesky_update_fast",
       [](const py::array& l, const py::array& u, int sign, bool overwrite) -> py::object {
-        const auto kind = l.dtype().num();
-        if (l.ndim() != 2 || u.ndim() < 1 || u.ndim() > 2 || u.dtype().num() != kind || (sign != 1 && sign != -1)) return py::none();
+        const auto type = l.dtype();
+        const auto kind = type.num();
+        constexpr int kAligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+        if (!(l.flags() & u.flags() & kAligned) || type.byteorder() != '=' || u.dtype().byteorder() != '=') return py::none();
+        if (l.ndim() != 2 || u.ndim() < 1 || u.ndim() > 2 || u.dtype().num() != kind) return py::none();
         if (overwrite) {  // the columns of u may be those of l
           const auto *from = static_cast<const char*>(u.data()), *to = static_cast<const char*>(l.data());
           if (from >= to && from < to + l.nbytes() * 2) return py::none();

@@ -72,18 +72,21 @@ def solve_triangular(L, B, *, lower=True, trans=False, overwrite=False):
     shape = (*batch, n, B.shape[-1])
     if overwrite:
         check_target(target, "B", (*batch, n) if vector else shape, dtype)
-    if not (overwrite and as_lines(B, dtype) is B and not np.may_share_memory(L, B)):
+    in_place = (
+        overwrite and np.may_share_memory(B, target) and as_lines(B, dtype) is B and not np.may_share_memory(L, B)
+    )
+    if in_place:
+        X = B
+    else:
         X = _backend.empty(shape, dtype, order_of(B))
         X[...] = B
-    else:
-        X = B
     if X.size:
         L = np.broadcast_to(as_lines(L, dtype), (*batch, n, n))
         with _backend.blas_threads(n if math.prod(batch) == 1 else 1):
             module.solve_triangular_inplace(L, X, bool(lower), bool(trans))
     if overwrite:
-        if X is not B:
-            B[...] = X
+        if not in_place:
+            target[...] = X[..., 0] if vector else X
         return target
     return X[..., 0] if vector else X
 

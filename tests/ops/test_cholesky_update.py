@@ -381,6 +381,22 @@ class TestArrays:
         np.testing.assert_array_equal(L, kept[0])
         np.testing.assert_array_equal(U, kept[1])
 
+    def test_fields_and_foreign_bytes(self, rng, dtype):
+        """Numbers that do not lie on multiples of their size, and numbers of the other byte order."""
+        L, U = (np.tril(A) if A.shape[0] == A.shape[1] else A for A in problem(rng, 7, 3, dtype=dtype))
+        expected = cholesky_update(L, U)
+        records = [("tag", np.int8), ("value", dtype)]
+        fields = [np.zeros(A.shape, records)["value"] for A in (L, U, L, L)]
+        for field, A in zip(fields, (L, U, L, L), strict=True):
+            field[...] = A
+        foreign = [A.astype(np.dtype(dtype).newbyteorder()) for A in (L, U)]
+        for left, right in itertools.product((L, fields[0], foreign[0]), (U, fields[1], foreign[1])):
+            np.testing.assert_array_equal(cholesky_update(left, right), expected)
+        assert cholesky_update(fields[2], U, overwrite=True) is fields[2]
+        assert cholesky_update(L, U, out=fields[3]) is fields[3]
+        for field in fields[2:]:
+            np.testing.assert_array_equal(field, expected)
+
 
 class TestPlaces:
     """Results that are put into L or into out."""

@@ -113,6 +113,58 @@ class TestSolveTriangular:
         with pytest.raises(ValueError, match=r"B must have at least 1 dimensions, got shape \(\)"):
             lvm.linalg.solve_triangular(np.eye(2), 1.0)
 
+    @pytest.mark.parametrize(("lower", "trans"), TRIANGLES)
+    @pytest.mark.parametrize("columns", COLUMNS)
+    def test_layouts_and_overwrite(self, rng, dtype, lower, trans, columns):
+        """Every order of L with every order of B, in place too; a field of records is written back."""
+        L = triangular(rng, 5, dtype=dtype, batch=(3,), lower=lower)
+        B = rng.standard_normal((3, 5, *(columns or (1,)))).astype(dtype)
+        X = lvm.linalg.solve_triangular(L, B, lower=lower, trans=trans)
+        field = np.zeros(B.shape, [("tag", np.int8), ("value", dtype)])["value"]
+        field[...] = B
+        turned = np.swapaxes(np.ascontiguousarray(np.swapaxes(B, -1, -2)), -1, -2)
+        for left in (L, np.swapaxes(np.ascontiguousarray(np.swapaxes(L, -1, -2)), -1, -2), *dict(layouts(L)).values()):
+            for right in (B.copy(), turned.copy(order="K"), field.copy() if left is L else B.copy(order="F")):
+                assert_near(
+                    lvm.linalg.solve_triangular(left, right, lower=lower, trans=trans),
+                    X,
+                    tolerance(dtype, 5, CONDITION),
+                )
+                result = lvm.linalg.solve_triangular(left, right, lower=lower, trans=trans, overwrite=True)
+                assert result is right
+                assert_near(right, X, tolerance(dtype, 5, CONDITION))
+        assert lvm.linalg.solve_triangular(L, field, lower=lower, trans=trans, overwrite=True) is field
+        assert_near(field, X, tolerance(dtype, 5, CONDITION))
+
+    def test_overwrite_refused(self, rng):
+        L, B = triangular(rng, 3, batch=(2,)), rng.standard_normal((3, 2))
+        for target in (B, B.astype(np.float32), [[1.0]] * 3):
+            with pytest.raises(ValueError, match="B must be an array of float64 with shape"):
+                lvm.linalg.solve_triangular(L, target, overwrite=True)
+        B.flags.writeable = False
+        with pytest.raises(ValueError, match="B must be writeable to hold the result, got a read-only array"):
+            lvm.linalg.solve_triangular(L[0], B, overwrite=True)
+
+    def test_cholesky_solve_overwrite(self, rng, dtype):
+        A = spd(rng, 6, dtype=dtype)
+        L = lvm.linalg.cholesky(A)
+        for B in (rng.standard_normal((6, 2)).astype(dtype), rng.standard_normal(6).astype(dtype)):
+            X = lvm.linalg.cholesky_solve(L, B)
+            assert lvm.linalg.cholesky_solve(L, B, overwrite=True) is B
+            np.testing.assert_array_equal(B, X)
+
+    def test_batch_on_threads(self, rng, dtype, set_num_threads):
+        """Bits do not depend on the number of threads."""
+        A = spd(rng, 12, dtype=dtype, batch=(300,))
+        B = rng.standard_normal((300, 12, 2)).astype(dtype)
+        results = []
+        for threads in (1, 3):
+            set_num_threads(threads)
+            L = lvm.linalg.cholesky(A)
+            results.append((L, lvm.linalg.solve_triangular(L, B), lvm.linalg.cholesky_vjp(L, A)))
+        for one, many in zip(*results, strict=True):
+            np.testing.assert_array_equal(one, many)
+
 
 class TestSolveTriangularVjp:
     @pytest.mark.parametrize(("lower", "trans"), TRIANGLES)
