@@ -5,17 +5,16 @@ cotangents of the arguments. Everything is batched over leading dimensions, whic
 """
 
 from lvmfast.linalg._cholesky import cholesky, cholesky_vjp
-from lvmfast.linalg._triangular import cholesky_solve, cholesky_solve_vjp, solve_triangular, solve_triangular_vjp
-from lvmfast.linalg._update import (
+from lvmfast.linalg._rows import (
     cholesky_append,
     cholesky_append_vjp,
     cholesky_delete,
     cholesky_delete_vjp,
     cholesky_insert,
     cholesky_insert_vjp,
-    cholesky_update,
-    cholesky_update_vjp,
 )
+from lvmfast.linalg._triangular import cholesky_solve, cholesky_solve_vjp, solve_triangular, solve_triangular_vjp
+from lvmfast.linalg._update import cholesky_update, cholesky_update_vjp
 
 __all__ = [
     "cholesky",
