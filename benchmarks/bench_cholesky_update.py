@@ -35,11 +35,12 @@ def test_peer(benchmark, n, m, dtype, peer):
     if made is None:
         pytest.skip(f"{peer} is not installed, or has no {dtype}")
     benchmark.group = f"update n={n} m={m} {dtype}"
-    run, answer = made
+    reset, run, answer = made
     with threads(1):
+        reset()
         run()
         case.assert_answer(answer())
-        benchmark(run)
+        benchmark.pedantic(run, setup=reset, rounds=20)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])

@@ -11,23 +11,24 @@ import time
 
 import numpy as np
 from cases import UpdateCase, threads
-from peers.cholesky_updates import PEERS
+from peers.cholesky_updates import PEERS, nothing
 
 
-def fastest(run, calls: int) -> float:
+def fastest(reset, run, calls: int) -> float:
     """Seconds of the fastest of some calls."""
     seconds = []
     for _ in range(calls):
+        reset()
         begun = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - begun)
     return min(seconds)
 
 
-def compare(ours, theirs, rounds: int) -> tuple[np.ndarray, np.ndarray]:
+def compare(ours, reset, theirs, rounds: int) -> tuple[np.ndarray, np.ndarray]:
     """Our seconds and the ratios of the pairs."""
-    calls = int(np.clip(0.01 / fastest(theirs, 1), 2, 50))
-    pairs = np.array([(fastest(ours, calls), fastest(theirs, calls)) for _ in range(rounds)])
+    calls = int(np.clip(0.01 / fastest(reset, theirs, 1), 2, 50))
+    pairs = np.array([(fastest(nothing, ours, calls), fastest(reset, theirs, calls)) for _ in range(rounds)])
     return pairs[:, 0], pairs[:, 1] / pairs[:, 0]
 
 
@@ -42,13 +43,14 @@ def table(peer: str, order: str, sizes, columns, n_threads: int, rounds: int) ->
                 made = PEERS[peer](case.L, case.U)
                 if made is None:
                     continue
-                run, answer = made
+                reset, run, answer = made
                 ours, our_answer = case.ours()
                 with threads(n_threads):
+                    reset()
                     for step, result in ((ours, our_answer), (run, answer)):
                         step()
                         case.assert_answer(result())
-                    seconds, ratio = compare(ours, run, rounds)
+                    seconds, ratio = compare(ours, reset, run, rounds)
                 medians.append(np.median(ratio))
                 spread = "/".join(f"{q:.2f}" for q in (ratio.min(), np.median(ratio), ratio.max()))
                 cells.append(f"m={m}: {1e6 * seconds.min():.1f} us {spread}")

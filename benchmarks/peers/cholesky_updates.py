@@ -1,8 +1,9 @@
 """Peer implementations of the rank-m Cholesky update, behind one interface.
 
-``PEERS[name](L, U)`` does the set-up for a lower factor L (n, n) and columns U (n, m) and returns ``(run, answer)``:
-``run()`` updates once, in the fastest way the library offers, and ``answer()`` gives the lower factor after the first
-run. It returns None where the library is not installed, or the problem is not for it.
+``PEERS[name](L, U)`` does the set-up for a lower factor L (n, n) and columns U (n, m) and returns
+``(reset, run, answer)``: ``run()`` updates once, in the fastest way the library offers, after ``reset()``, which is not
+part of the time and restores what a run destroys; ``answer()`` gives the lower factor after the first run. It returns
+None where the library is not installed, or the problem is not for it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ import numpy as np
 __all__ = ["PEERS"]
 
 
+def nothing():
+    """The reset of those who destroy nothing."""
+
+
 def hyhound(L, U):
-    """hyhound in place, column-major; U is destroyed, so each run copies it first (which is its time, not ours)."""
+    """hyhound in place, column-major; it destroys U."""
     if importlib.util.find_spec("hyhound") is None:
         return None
     import hyhound as library
@@ -23,11 +28,10 @@ def hyhound(L, U):
     target, columns = L.copy(order="F"), np.asfortranarray(U)
     work = columns.copy(order="F")
 
-    def run():
+    def reset():
         work[...] = columns
-        library.update_cholesky_inplace(target, work)
 
-    return run, lambda: np.tril(target)
+    return reset, lambda: library.update_cholesky_inplace(target, work), lambda: np.tril(target)
 
 
 def choldate(L, U):
@@ -39,12 +43,14 @@ def choldate(L, U):
     target, columns = np.array(L.T, order="C"), np.array(U.T, order="C")
     work = columns.copy()
 
-    def run():
+    def reset():
         work[...] = columns
+
+    def run():
         for column in work:
             cholupdate(target, column)
 
-    return run, lambda: np.triu(target).T
+    return reset, run, lambda: np.triu(target).T
 
 
 def scipy_recompute(L, U):
@@ -56,7 +62,7 @@ def scipy_recompute(L, U):
     def run():
         result[:] = [scipy.linalg.cholesky(A + U @ U.T, lower=True, check_finite=False, overwrite_a=True)]
 
-    return run, lambda: result[0]
+    return nothing, run, lambda: result[0]
 
 
 def tensorflow_probability(L, U):
@@ -78,7 +84,7 @@ def tensorflow_probability(L, U):
         result[:] = [update(factor, columns).numpy()]
 
     run()
-    return run, lambda: result[0]
+    return nothing, run, lambda: result[0]
 
 
 PEERS = {f.__name__: f for f in (hyhound, choldate, scipy_recompute, tensorflow_probability)}

@@ -37,19 +37,11 @@ class UpdateSigns {
   int64_t plus_;
 };
 
-// out <- the lower triangle of l, zeros above if clear_upper.
+// out <- the lower triangle of l, zeros above if clear_upper; both of one order.
 template <class Device, class T>
 void copy_lower(int64_t n, const Factor<const T>& l, const Factor<T>& out, bool clear_upper) {
-  const bool same = l.by_rows == out.by_rows;
   Device::for_ranges(n, 64, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      if (!same) {
-        for (int64_t j = 0; j <= i; ++j) out(i, j) = l(i, j);
-        if (clear_upper) {
-          for (int64_t j = i + 1; j < n; ++j) out(i, j) = T(0);
-        }
-        continue;
-      }
       const int64_t from = l.by_rows ? 0 : i, to = l.by_rows ? i + 1 : n;
       T* line = out.data + i * out.stride;
       std::memcpy(line + from, l.data + i * l.stride + from, (to - from) * sizeof(T));
@@ -119,9 +111,9 @@ bool recompute(int64_t n, int64_t m, const Factor<const T>& l, const Factor<T>& 
   return true;
 }
 
-// out out^T = l l^T + u S u^T, for arguments that check_update accepts. out may be l; l and out are of one order. If the result is not positive definite, out
-// is undefined, unless out is l: then l stays as it was, for which a call with signs -1 works on a copy. A number in l
-// that is not finite, off the diagonal, is found only on the way.
+// out out^T = l l^T + u S u^T, for arguments that check_update accepts; out may be l, both are of one order. If the result
+// is not positive definite, out is undefined, unless out is l: then l stays as it was, for which a call with signs -1 works
+// on a copy. A number in l that is not finite, off the diagonal, is found only on the way.
 template <class Device, class T>
 Status cholesky_update(int64_t n, const UpdateSigns& signs, const Factor<const T>& l, const Factor<T>& out,
                        const Strided<const T>& u, bool clear_upper) {

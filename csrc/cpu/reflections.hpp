@@ -33,6 +33,7 @@ template <int R>
 constexpr int64_t block_size(int64_t m) {
   return m * R + R * (R + 1) / 2;
 }
+
 // R columns of P packs of rows through R reflections. Column r is at l[r * l_stride], column q of their part of U at
 // a[q * S], with S the rows of a whole tile.
 template <class T, int R, int P, int S>
@@ -191,10 +192,10 @@ int recur(T* part, int columns, T* x, int64_t plus, double* t, T* b, bool* good)
 template <class T>
 void invert_block(const T* b, const double* tau, int64_t m, int64_t plus, T* inverse) {
   typedef double Row __attribute__((vector_size(kR * sizeof(double))));
-  typedef T Narrow __attribute__((vector_size(kR * sizeof(T))));
+  typedef T Stored __attribute__((vector_size(kR * sizeof(T))));
   Row sums[kR] = {};
   for (int64_t q = 0; q < m; ++q) {
-    Narrow row;
+    Stored row;
     memcpy(&row, b + q * kR, sizeof(row));
     const Row x = __builtin_convertvector(row, Row), signed_x = q < plus ? x : -x;
     unroll<kR>([&](auto r) LVM_INLINE { sums[r] += signed_x * x[int(r)]; });
