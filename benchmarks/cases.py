@@ -40,14 +40,15 @@ class GplvmCase:
         module = _backend.cpu
         objective = (module.GplvmObjective64 if dtype == "float64" else module.GplvmObjective32)(n, 2)
         objective.add_group(None, np.asfortranarray(reduce_columns(self.Y)[0], dtype=dtype), float(d))
-        X, lengthscale = self.X.astype(dtype), np.full(2, self.lengthscale, dtype)
+        X, kernel = self.X.astype(dtype), RBF(self.amplitude**2, np.full(2, self.lengthscale)).compiled(2)
+        parameters = kernel.vector()
 
         def step():
             with blas_threads():
-                _, _, _, value, dX, d_variance, d_lengthscale, d_noise = objective.evaluate(
-                    RBF.kind, X, self.amplitude**2, lengthscale, self.noise_variance, JITTER, 0.0, 0.0
+                _, _, _, value, dX, d_kernel, d_noise = objective.evaluate(
+                    kernel.tree, parameters, X, self.noise_variance, JITTER, 0.0, 0.0
                 )
-            tail = (d_variance * 2 * self.amplitude, d_lengthscale.sum(), d_noise)
+            tail = (d_kernel[0] * 2 * self.amplitude, d_kernel[1:].sum(), d_noise)
             return -value / d, dX / -d, *(t / -d for t in tail)
 
         return step

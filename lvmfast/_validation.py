@@ -40,14 +40,14 @@ def as_float_array(value, name: str, *, min_ndim: int = 0) -> np.ndarray:
     return array
 
 
-def as_matrix(value, name: str, *, columns: int | None = None, dtype=None) -> np.ndarray:
-    """``value`` as a C-contiguous (n, columns) float array of finite numbers."""
+def as_matrix(value, name: str, *, columns: int | None = None, dtype=None, finite: bool = True) -> np.ndarray:
+    """``value`` as a C-contiguous (n, columns) float array of finite numbers (finite=False: of any)."""
     array = as_float_array(value, name)
     if array.ndim != 2:
         raise ValueError(f"{name} must have shape (n, d), got {array.shape}")
     if columns is not None and array.shape[1] != columns:
         raise ValueError(f"{name} must have {columns} columns, got {array.shape[1]}")
-    bad = ~np.isfinite(array)
+    bad = ~np.isfinite(array) if finite else np.zeros(0, bool)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
         raise ValueError(f"{name} must be finite, got {array[row, column]} at row {row}, column {column}")

@@ -7,7 +7,57 @@ import numpy as np
 from lvmfast import _backend
 from lvmfast._validation import as_float_array, check_positive
 
-__all__ = ["Softplus"]
+__all__ = ["Exp", "Softplus"]
+
+
+class Exp:
+    """From the real line to the numbers above 0: ``y = exp(u)``.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Exp
+    >>> float(Exp().forward(0.0))
+    1.0
+    """
+
+    def __repr__(self) -> str:
+        return "Exp()"
+
+    def __eq__(self, other) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def forward(self, u) -> np.ndarray:
+        """``y = exp(u)``, elementwise."""
+        with np.errstate(over="ignore", under="ignore"):
+            return np.exp(as_float_array(u, "u"))
+
+    def derivative(self, u) -> np.ndarray:
+        """``dy/du = exp(u)``, elementwise."""
+        return self.forward(u)
+
+    def vjp(self, u, y_bar) -> np.ndarray:
+        """Cotangent of ``u``: ``y_bar * dy/du``."""
+        return as_float_array(y_bar, "y_bar") * self.derivative(u)
+
+    def inverse(self, y) -> np.ndarray:
+        """``u = log(y)``.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` is not above 0.
+        """
+        y = as_float_array(y, "y")
+        if not (y > 0).all():
+            raise ValueError(f"y must be > 0, got {np.min(y):g}")
+        return np.log(y)
+
+    def forward_log_det(self, u) -> np.ndarray:
+        """``log dy/du = u``, elementwise."""
+        return as_float_array(u, "u").copy()
 
 
 class Softplus:
@@ -30,6 +80,12 @@ class Softplus:
 
     def __repr__(self) -> str:
         return f"Softplus(floor={self.floor:g})"
+
+    def __eq__(self, other) -> bool:
+        return type(self) is type(other) and self.floor == other.floor
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.floor))
 
     def forward(self, u) -> np.ndarray:
         """``y = floor + log(1 + exp(u))``, elementwise."""

@@ -7,7 +7,7 @@
 
 #include "algo/gp.hpp"
 #include "algo/jitter.hpp"
-#include "algo/kernel_parameters.hpp"
+#include "algo/kernel.hpp"
 #include "device/cotangent.hpp"
 
 namespace lvm {
@@ -15,7 +15,6 @@ namespace lvm {
 // value = sum_d log N(y_d | 0, k(X, X) + (noise + jitter) I), gradients of it.
 struct GplvmResult {
   double value;
-  double d_variance;
   double d_noise;
 };
 
@@ -45,43 +44,37 @@ class GplvmObjective {
     groups_.push_back(std::move(group));
   }
 
-  // x: (n, q) row-major. d_x: (n, q), d_lengthscale: (q,). jitter: absolute, where to start; afterwards what
-  // was needed.
-  Status evaluate(const T* x, const KernelParameters<T>& kernel, T noise, const JitterPolicy& policy,
-                  double& jitter, GplvmResult* result, double* d_x, double* d_lengthscale) {
+  // x: (n, q) row-major. d_x: (n, q), d_theta: (parameters,). jitter: absolute, where to start; afterwards what was
+  // needed.
+  Status evaluate(const T* x, Kernel<Device, T>& kernel, T noise, const JitterPolicy& policy, double& jitter,
+                  GplvmResult* result, double* d_x, double* d_theta) {
     *result = {};
     std::fill(d_x, d_x + n_ * q_, 0.0);
-    std::fill(d_lengthscale, d_lengthscale + q_, 0.0);
+    std::fill(d_theta, d_theta + kernel.tree().parameters, 0.0);
     const std::vector<double> centre = column_centres(x, n_, q_);
     T* k = k_.reserve(largest_ * largest_);
     T* a = a_.reserve(std::max<int64_t>(largest_a_, 1));
-    std::vector<double> d_rows(largest_ * q_), d_scale(q_);
-    const double diagonal = static_cast<double>(kernel.variance) + static_cast<double>(noise);
     for (const Group& group : groups_) {
       const int64_t m = group.count;
-      points_.assign(x, m, q_, group.rows.empty() ? nullptr : group.rows.data(), centre.data(),
-                     kernel.lengthscale);
-      double value = 0;
+      const int64_t* index = group.rows.empty() ? nullptr : group.rows.data();
+      kernel.assign(points_, x, m, q_, index, centre.data());
+      kernel.choose_distances(points_, points_);
+      const typename Device::template Gram<T> gram(kernel.prepared(), points_, points_, m, m, true);
+      double diagonal = 0, value = 0;
+      for (int64_t i = 0; i < m; ++i) diagonal += kernel.diagonal(x + (index ? index[i] : i) * q_);
+      diagonal = diagonal / static_cast<double>(m) + static_cast<double>(noise);
       const Status status = escalate_jitter(policy, diagonal, jitter, [&](double extra) {
-        Device::gram(kernel.kind, q_, points_, points_, kernel.variance, k, m, true);
+        gram.values(k, m, true, nullptr);
         const T shift = static_cast<T>(static_cast<double>(noise) + extra);
         for (int64_t i = 0; i < m; ++i) k[i * m + i] += shift;
         return gp_log_density<Device>(m, group.rank, group.columns, k, group.r.data(), a, &value);
       });
       if (!status) return status;
-      double d_variance = 0;
-      Device::gram_pullback(kernel.kind, q_, points_, points_, k, m, Cotangent::symmetric_lower,
-                            d_rows.data(), d_scale.data(), &d_variance);
-      unscale_rows(kernel, 2.0, m, d_rows.data());
-      unscale_lengthscale(kernel, d_scale.data());
+      sums_.clear();
+      gram.pullback(gram.cotangent_of(k, m, Cotangent::symmetric_lower), true, sums_);
+      kernel.finish(sums_, points_, x, m, index, points_, nullptr, 0, q_, centre.data(), d_x, nullptr, d_theta);
       result->value += value;
-      result->d_variance += d_variance;
       for (int64_t i = 0; i < m; ++i) result->d_noise += static_cast<double>(k[i * m + i]);
-      for (int64_t i = 0; i < m; ++i) {
-        double* target = d_x + (group.rows.empty() ? i : group.rows[i]) * q_;
-        for (int64_t c = 0; c < q_; ++c) target[c] += d_rows[i * q_ + c];
-      }
-      for (int64_t c = 0; c < q_; ++c) d_lengthscale[c] += d_scale[c];
     }
     return {};
   }
@@ -96,7 +89,8 @@ class GplvmObjective {
   int64_t n_, q_, largest_ = 0, largest_a_ = 0;
   std::vector<Group> groups_;
   typename Device::template Scratch<T> k_, a_;
-  typename Device::template Points<T> points_;
+  typename Device::template KernelPoints<T> points_;
+  std::vector<typename Device::LeafSums> sums_;
 };
 
 }  // namespace lvm

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "algo/kernel_parameters.hpp"
+#include "algo/kernel.hpp"
 #include "algo/row_bfgs.hpp"
 #include "device/cotangent.hpp"
 
@@ -28,13 +28,12 @@ struct ProjectionRows {
 template <class Device>
 class GplvmProjection {
  public:
-  // x: (n, q), the training latents.
-  GplvmProjection(const double* x, int64_t n, int64_t q, StationaryKind kind, double variance,
-                  const double* lengthscale, double noise)
-      : n_(n), q_(q), noise_(noise), x_(x, x + n * q), lengthscale_(lengthscale, lengthscale + q) {
-    kernel_ = {kind, variance, lengthscale_.data(), q};
+  // x: (n, q), the training latents. scale: (q,), about how far a latent moves before its row looks different.
+  GplvmProjection(const double* x, int64_t n, int64_t q, const KernelTree& tree, const double* theta,
+                  const double* scale, double noise)
+      : n_(n), q_(q), noise_(noise), scale_(scale, scale + q), kernel_(tree, theta) {
     centre_ = column_centres(x, n, q);
-    points_.assign(x, n, q, nullptr, centre_.data(), lengthscale_.data());
+    kernel_.assign(points_, x, n, q, nullptr, centre_.data());
   }
 
   // rows: ascending, empty for all; precision: K_O^-1 (m, m) symmetric, full; a: (m, columns) row-major.
@@ -62,18 +61,21 @@ class GplvmProjection {
   // value (count,) and gradient (count, q) of row which[b] at x[b].
   void evaluate(const ProjectionRows& rows, int64_t count, const int64_t* which, const double* x, double* value,
                 double* gradient) {
-    new_points_.assign(x, count, q_, nullptr, centre_.data(), lengthscale_.data());
+    kernel_.assign(new_points_, x, count, q_, nullptr, centre_.data());
+    kernel_.choose_distances(new_points_, points_);
+    const typename Device::template Gram<double> gram(kernel_.prepared(), new_points_, points_, count, n_, false);
     double* k = k_.reserve(count * n_);
     double* cotangent = cotangent_.reserve(count * n_);
-    Device::gram(kernel_.kind, q_, new_points_, points_, kernel_.variance, k, n_, false);
+    gram.values(k, n_, false, nullptr);
     std::fill(cotangent, cotangent + count * n_, 0.0);
     std::fill(value, value + count, 0.0);
-    for (int64_t g = 0; g < groups(); ++g) add_group_terms(rows, g, count, which, k, value, cotangent);
-    std::vector<double> d_lengthscale(q_);
-    double d_variance = 0;
-    Device::gram_pullback(kernel_.kind, q_, new_points_, points_, cotangent, n_, Cotangent::direct, gradient,
-                          d_lengthscale.data(), &d_variance);
-    unscale_rows(kernel_, 1.0, count, gradient);
+    std::fill(gradient, gradient + count * q_, 0.0);
+    for (int64_t g = 0; g < groups(); ++g) add_group_terms(rows, g, count, which, x, k, value, cotangent, gradient);
+    std::vector<typename Device::LeafSums> sums;
+    gram.pullback(gram.cotangent_of(cotangent, n_, Cotangent::direct), false, sums);
+    std::vector<double> unused(kernel_.tree().parameters);
+    kernel_.finish(sums, new_points_, x, count, nullptr, points_, nullptr, 0, q_, centre_.data(), gradient, nullptr,
+                   unused.data());
   }
 
   // From start (n, q) to a minimum of each row's f. Outputs: x (n, q), value (n,), converged (n,).
@@ -82,7 +84,7 @@ class GplvmProjection {
     std::vector<RowBfgs> search(rows.n);
     std::vector<int64_t> active(rows.n);
     for (int64_t i = 0; i < rows.n; ++i) {
-      search[i].begin(start + i * q_, lengthscale_.data(), q_);
+      search[i].begin(start + i * q_, scale_.data(), q_);
       active[i] = i;
     }
     std::vector<double> trial, f, gradient;
@@ -127,7 +129,7 @@ class GplvmProjection {
   }
 
   void add_group_terms(const ProjectionRows& rows, int64_t g, int64_t count, const int64_t* which,
-                       const double* k_all, double* value, double* cotangent) {
+                       const double* x, const double* k_all, double* value, double* cotangent, double* gradient) {
     const Group& group = groups_[g];
     const int64_t m = group.count, columns = group.columns;
     const double* k = k_all;
@@ -145,11 +147,12 @@ class GplvmProjection {
     Device::row_gemm(count, columns, m, k, m, group.a.data(), columns, residual, columns);
     std::vector<double> weight_precision(count), weight_back(count);
     Device::for_ranges(count, 8, [&](int64_t begin, int64_t end) {
+      std::vector<double> unused(kernel_.tree().parameters);
       for (int64_t b = begin; b < end; ++b) {
         const int64_t row = which[b];
         double explained = 0;
         for (int64_t i = 0; i < m; ++i) explained += k[b * m + i] * pk[b * m + i];
-        const double v = std::max(kernel_.variance - explained, 0.0) + noise_;
+        const double v = std::max(kernel_.diagonal(x + b * q_) - explained, 0.0) + noise_;
         double squares = rows.residual[row * groups() + g];
         double* r = residual + b * columns;
         const double* target = rows.targets + row * columns_ + group.first_column;
@@ -159,10 +162,10 @@ class GplvmProjection {
           squares += r[c] * r[c];
         }
         const double observed = rows.observed[row * groups() + g];
-        constexpr double kTwoPi = 6.283185307179586477;
         value[b] += 0.5 * (observed * std::log(kTwoPi * v) + squares / v);
         weight_precision[b] = -(observed - squares / v) / v;  // d f / d v times d v / d k = -2 K^-1 k
         weight_back[b] = -1.0 / v;
+        kernel_.diagonal_vjp(x + b * q_, -0.5 * weight_precision[b], gradient + b * q_, unused.data());
       }
     });
     Device::row_gemm(count, m, columns, residual, columns, group.a_transposed.data(), m, back, m);
@@ -179,10 +182,10 @@ class GplvmProjection {
 
   int64_t n_, q_, columns_ = 0;
   double noise_;
-  std::vector<double> x_, lengthscale_, centre_;
-  KernelParameters<double> kernel_;
+  std::vector<double> scale_, centre_;
+  Kernel<Device, double> kernel_;
   std::vector<Group> groups_;
-  typename Device::template Points<double> points_, new_points_;
+  typename Device::template KernelPoints<double> points_, new_points_;
   Scratch k_, k_group_, pk_, residual_, back_, cotangent_;
 };
 

@@ -1,8 +1,6 @@
 // models.gplvm: the objective with its gradients, and the latents of new rows.
 #pragma once
 
-#include <pybind11/stl.h>
-
 #include <mutex>
 #include <string>
 
@@ -47,28 +45,27 @@ void bind_gplvm_objective(py::module_& m, const char* name) {
           "r r^T = Y Y^T, standing for `columns` columns.")
       .def(
           "evaluate",
-          [](Object& self, StationaryKind kind, const Array<T>& x, double variance, const Array<T>& lengthscale,
-             double noise, double jitter, double first, double last) {
+          [](Object& self, const KernelTree& tree, const Array<double>& theta, const Array<T>& x, double noise,
+             double jitter, double first, double last) {
             const int64_t n = self.object.rows(), q = self.object.components();
             check_shape(x, {n, q}, "x");
-            const auto kernel = kernel_parameters<T>(kind, variance, lengthscale, q);
-            Array<double> d_x({n, q}), d_lengthscale(q);
-            double* d_x_data = d_x.mutable_data();
-            double* d_lengthscale_data = d_lengthscale.mutable_data();
+            const PointArguments<T> points(tree, theta, x, py::none());
+            KernelGradients d(points, tree.parameters);
             GplvmResult result{};
             Status status;
             {
               py::gil_scoped_release release;
               std::lock_guard<std::mutex> lock(self.mutex);
-              status = self.object.evaluate(x.data(), kernel, static_cast<T>(noise), {first, last}, jitter, &result,
-                                            d_x_data, d_lengthscale_data);
+              Kernel<Device, T> kernel(tree, theta.data());
+              status = self.object.evaluate(points.x, kernel, static_cast<T>(noise), {first, last}, jitter, &result,
+                                            d.x_data, d.theta_data);
             }
-            return py::make_tuple(static_cast<int>(status.code), status.index, jitter, result.value, d_x,
-                                  result.d_variance, d_lengthscale, result.d_noise);
+            return py::make_tuple(static_cast<int>(status.code), status.index, jitter, result.value, d.x, d.theta,
+                                  result.d_noise);
           },
-          py::arg("kind"), py::arg("x").noconvert(), py::arg("variance"), py::arg("lengthscale").noconvert(),
-          py::arg("noise"), py::arg("jitter"), py::arg("first_jitter"), py::arg("last_jitter"),
-          "(code, index, jitter, value, d_x, d_variance, d_lengthscale, d_noise); gradients are float64.");
+          py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("noise"), py::arg("jitter"),
+          py::arg("first_jitter"), py::arg("last_jitter"),
+          "(code, index, jitter, value, d_x, d_theta, d_noise); gradients are float64.");
 }
 
 inline ProjectionRows projection_rows(int64_t columns, int64_t groups, const Array<double>& targets,
@@ -100,14 +97,13 @@ void bind_gplvm_projection(py::module_& m) {
       py::arg("x"), py::arg("w"), "y = x w; every row's result is the same bits whatever rows come with it.");
   using Object = Guarded<GplvmProjection<Device>>;
   py::class_<Object>(m, "GplvmProjection", "f(x) = -log p(y | x, X, Y) of new rows of a fitted GPLVM.")
-      .def(py::init([](StationaryKind kind, const Array<double>& x, double variance, const Array<double>& lengthscale,
-                       double noise) {
-             check_shape(x, {-1, -1}, "x");
-             check_shape(lengthscale, {x.shape(1)}, "lengthscale");
-             return std::make_unique<Object>(x.data(), x.shape(0), x.shape(1), kind, variance, lengthscale.data(),
-                                             noise);
+      .def(py::init([](const KernelTree& tree, const Array<double>& theta, const Array<double>& x,
+                       const Array<double>& scale, double noise) {
+             const PointArguments<double> points(tree, theta, x, py::none());
+             check_shape(scale, {points.q}, "scale");
+             return std::make_unique<Object>(points.x, points.n, points.q, tree, theta.data(), scale.data(), noise);
            }),
-           py::arg("kind"), py::arg("x"), py::arg("variance"), py::arg("lengthscale"), py::arg("noise"))
+           py::arg("tree"), py::arg("theta"), py::arg("x"), py::arg("scale"), py::arg("noise"))
       .def(
           "add_group",
           [](Object& self, const py::object& rows, const Array<double>& precision, const Array<double>& a) {

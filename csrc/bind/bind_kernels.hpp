@@ -1,18 +1,13 @@
-// kernels: stationary kernel matrices and their pull-backs; scalar bijectors.
+// kernels: kernel matrices, products with them and pull-backs; scalar bijectors.
 #pragma once
+
+#include <pybind11/stl.h>
 
 #include "algo/gram.hpp"
 #include "bind/view_numpy.hpp"
 #include "core/bijector.hpp"
 
 namespace lvm::bind {
-
-template <class T>
-KernelParameters<T> kernel_parameters(StationaryKind kind, double variance, const Array<T>& lengthscale,
-                                      int64_t q) {
-  check_shape(lengthscale, {q}, "lengthscale");
-  return {kind, static_cast<T>(variance), lengthscale.data(), q};
-}
 
 template <class T, class F>
 void bind_elementwise(py::module_& m, const char* name, const char* doc, F function) {
@@ -32,56 +27,177 @@ void bind_elementwise(py::module_& m, const char* name, const char* doc, F funct
       py::arg("x").noconvert(), doc);
 }
 
+// The tree of a covariance function, put together from its leaves upwards.
+inline void bind_kernel_tree(py::module_& m) {
+  py::enum_<Covariance>(m, "Covariance")
+      .value("rbf", Covariance::rbf)
+      .value("matern12", Covariance::matern12)
+      .value("matern32", Covariance::matern32)
+      .value("matern52", Covariance::matern52)
+      .value("rational_quadratic", Covariance::rational_quadratic)
+      .value("periodic", Covariance::periodic)
+      .value("linear", Covariance::linear)
+      .value("polynomial", Covariance::polynomial)
+      .value("cosine", Covariance::cosine)
+      .value("constant", Covariance::constant)
+      .value("white", Covariance::white);
+  py::class_<KernelTree>(m, "KernelTree", "A covariance function as sums and products over leaves.")
+      .def(py::init<>())
+      .def(
+          "add_leaf",
+          [](KernelTree& self, Covariance kind, std::vector<int64_t> dims, int degree) {
+            const int64_t d = static_cast<int64_t>(dims.size()), leaf = static_cast<int64_t>(self.leaves.size());
+            self.leaves.push_back({kind, std::move(dims), degree, self.parameters});
+            self.parameters += parameter_count(kind, d);
+            self.nodes.push_back({KernelNode::Kind::leaf, leaf, {}});
+            return static_cast<int64_t>(self.nodes.size()) - 1;
+          },
+          py::arg("kind"), py::arg("dims"), py::arg("degree"),
+          "A leaf that sees the columns dims of the inputs; its index. Its parameters come after those before it.")
+      .def(
+          "add_node",
+          [](KernelTree& self, bool product, std::vector<int64_t> parts) {
+            self.nodes.push_back({product ? KernelNode::Kind::product : KernelNode::Kind::sum, -1, std::move(parts)});
+            return static_cast<int64_t>(self.nodes.size()) - 1;
+          },
+          py::arg("product"), py::arg("parts"), "The sum or product of the nodes `parts`; its index. The last is the root.")
+      .def_readonly("parameters", &KernelTree::parameters);
+}
+
+// Points of a call: x (n, q), z (m, q) or None for x again.
+template <class T>
+struct PointArguments {
+  int64_t n, m, q;
+  const T *x, *z;
+  PointArguments(const KernelTree& tree, const Array<double>& theta, const Array<T>& x_, const py::object& z_) {
+    check_shape(x_, {-1, -1}, "x");
+    check_shape(theta, {tree.parameters}, "theta");
+    n = x_.shape(0);
+    q = x_.shape(1);
+    x = x_.data();
+    z = data_or_null<T>(z_, {-1, q}, "z");
+    m = z ? py::cast<py::array>(z_).shape(0) : n;
+    for (const KernelLeaf& leaf : tree.leaves) {
+      for (int64_t d : leaf.dims) {
+        if (d < 0 || d >= q) throw py::value_error("dims must lie in [0, q)");
+      }
+    }
+  }
+};
+
+// Arrays that pull-backs write to.
+struct KernelGradients {
+  Array<double> x, theta;
+  py::object z = py::none();
+  double *x_data, *theta_data, *z_data = nullptr;
+  template <class T>
+  KernelGradients(const PointArguments<T>& points, int64_t parameters)
+      : x({points.n, points.q}), theta(parameters), x_data(x.mutable_data()), theta_data(theta.mutable_data()) {
+    if (points.z) {
+      Array<double> array({points.m, points.q});
+      z_data = array.mutable_data();
+      z = array;
+    }
+  }
+};
+
 template <class Device, class T>
 void bind_kernels(py::module_& m) {
   m.def(
       "gram",
-      [](StationaryKind kind, const Array<T>& x, const py::object& z, double variance, const Array<T>& lengthscale,
-         Array<T> out) {
-        check_shape(x, {-1, -1}, "x");
-        const int64_t n = x.shape(0), q = x.shape(1);
-        const T* other = data_or_null<T>(z, {-1, q}, "z");
-        const int64_t columns = other ? py::cast<py::array>(z).shape(0) : n;
-        check_shape(out, {n, columns}, "out");
-        const auto kernel = kernel_parameters<T>(kind, variance, lengthscale, q);
+      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const py::object& z, Array<T> out) {
+        const PointArguments<T> p(tree, theta, x, z);
+        check_shape(out, {p.n, p.m}, "out");
         T* target = out.mutable_data();
+        const double* parameters = theta.data();
         py::gil_scoped_release release;
-        gram<Device>(kernel, x.data(), n, other, columns, target);
+        Kernel<Device, T> kernel(tree, parameters);
+        gram<Device>(kernel, p.x, p.n, p.z, p.m, p.q, target);
       },
-      py::arg("kind"), py::arg("x").noconvert(), py::arg("z"), py::arg("variance"),
-      py::arg("lengthscale").noconvert(), py::arg("out").noconvert(),
-      "out[i, j] = k(x_i, z_j), or k(x_i, x_j) when z is None; x (n, q), z (m, q), lengthscale (q,).");
+      py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("z"), py::arg("out").noconvert(),
+      "out[i, j] = k(x_i, z_j), or k(x_i, x_j) when z is None; x (n, q), z (m, q), theta (parameters,) float64.");
+  m.def(
+      "gram_diagonal",
+      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x) {
+        const PointArguments<T> p(tree, theta, x, py::none());
+        Array<T> out(p.n);
+        const Kernel<Device, T> kernel(tree, theta.data());
+        gram_diagonal(kernel, p.x, p.n, p.q, out.mutable_data());
+        return out;
+      },
+      py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), "k(x_i, x_i).");
+  m.def(
+      "gram_diagonal_vjp",
+      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const Array<double>& cotangent) {
+        const PointArguments<T> p(tree, theta, x, py::none());
+        check_shape(cotangent, {p.n}, "cotangent");
+        KernelGradients d(p, tree.parameters);
+        std::fill(d.x_data, d.x_data + p.n * p.q, 0.0);
+        std::fill(d.theta_data, d.theta_data + tree.parameters, 0.0);
+        const Kernel<Device, T> kernel(tree, theta.data());
+        for (int64_t i = 0; i < p.n; ++i) {
+          kernel.diagonal_vjp(p.x + i * p.q, cotangent.data()[i], d.x_data + i * p.q, d.theta_data);
+        }
+        return py::make_tuple(d.x, d.theta);
+      },
+      py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("cotangent"),
+      "Gradients of sum(cotangent * gram_diagonal(x)): (d_x, d_theta), float64.");
   m.def(
       "gram_vjp",
-      [](StationaryKind kind, const Array<T>& x, const py::object& z, const Array<T>& cotangent, double variance,
-         const Array<T>& lengthscale) {
-        check_shape(x, {-1, -1}, "x");
-        const int64_t n = x.shape(0), q = x.shape(1);
-        const T* other = data_or_null<T>(z, {-1, q}, "z");
-        const int64_t columns = other ? py::cast<py::array>(z).shape(0) : n;
-        check_shape(cotangent, {n, columns}, "cotangent");
-        const auto kernel = kernel_parameters<T>(kind, variance, lengthscale, q);
-        Array<double> d_x({n, q}), d_lengthscale(q);
-        py::object d_z = py::none();
-        double* d_z_data = nullptr;
-        if (other) {
-          Array<double> array({columns, q});
-          d_z_data = array.mutable_data();
-          d_z = array;
-        }
-        double* d_x_data = d_x.mutable_data();
-        double* d_lengthscale_data = d_lengthscale.mutable_data();
-        double d_variance = 0;
+      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const py::object& z,
+         const Array<T>& cotangent) {
+        const PointArguments<T> p(tree, theta, x, z);
+        check_shape(cotangent, {p.n, p.m}, "cotangent");
+        KernelGradients d(p, tree.parameters);
         {
           py::gil_scoped_release release;
-          gram_vjp<Device>(kernel, x.data(), n, other, columns, cotangent.data(), d_x_data, d_z_data,
-                           d_lengthscale_data, &d_variance);
+          Kernel<Device, T> kernel(tree, theta.data());
+          gram_vjp<Device>(kernel, p.x, p.n, p.z, p.m, p.q, cotangent.data(), d.x_data, d.z_data, d.theta_data);
         }
-        return py::make_tuple(d_x, d_z, d_variance, d_lengthscale);
+        return py::make_tuple(d.x, d.z, d.theta);
       },
-      py::arg("kind"), py::arg("x").noconvert(), py::arg("z"), py::arg("cotangent").noconvert(),
-      py::arg("variance"), py::arg("lengthscale").noconvert(),
-      "Gradients of sum(cotangent * gram(x, z)): (d_x, d_z or None, d_variance, d_lengthscale), all float64.");
+      py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("z"), py::arg("cotangent").noconvert(),
+      "Gradients of sum(cotangent * gram(x, z)): (d_x, d_z or None, d_theta), all float64.");
+  m.def(
+      "gram_matmul",
+      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const py::object& z,
+         const Array<T>& v) {
+        const PointArguments<T> p(tree, theta, x, z);
+        check_shape(v, {p.m, -1}, "v");
+        const int64_t columns = v.shape(1);
+        Array<T> out({p.n, columns});
+        T* target = out.mutable_data();
+        {
+          py::gil_scoped_release release;
+          Kernel<Device, T> kernel(tree, theta.data());
+          gram_matmul<Device>(kernel, p.x, p.n, p.z, p.m, p.q, v.data(), columns, target);
+        }
+        return out;
+      },
+      py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("z"), py::arg("v").noconvert(),
+      "gram(x, z) v, without the matrix; v (m, columns).");
+  m.def(
+      "gram_matmul_vjp",
+      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const py::object& z,
+         const Array<T>& v, const Array<T>& cotangent) {
+        const PointArguments<T> p(tree, theta, x, z);
+        check_shape(v, {p.m, -1}, "v");
+        const int64_t columns = v.shape(1);
+        check_shape(cotangent, {p.n, columns}, "cotangent");
+        KernelGradients d(p, tree.parameters);
+        Array<T> d_v({p.m, columns});
+        T* d_v_data = d_v.mutable_data();
+        {
+          py::gil_scoped_release release;
+          Kernel<Device, T> kernel(tree, theta.data());
+          gram_matmul_vjp<Device>(kernel, p.x, p.n, p.z, p.m, p.q, v.data(), cotangent.data(), columns, d.x_data,
+                                  d.z_data, d_v_data, d.theta_data);
+        }
+        return py::make_tuple(d.x, d.z, d_v, d.theta);
+      },
+      py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("z"), py::arg("v").noconvert(),
+      py::arg("cotangent").noconvert(),
+      "Gradients of sum(cotangent * gram_matmul(x, z, v)): (d_x, d_z or None, d_v, d_theta); d_v in v's dtype.");
 
   bind_elementwise<T>(m, "exp", "y = exp(x), the exponential inside the kernels.",
                       [](const T* x, T* y, int64_t n) { Device::exp(x, y, n); });

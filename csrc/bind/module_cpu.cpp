@@ -9,7 +9,7 @@
 PYBIND11_MODULE(_cpu, m) {
   namespace bind = lvm::bind;
   m.doc() = "Compiled kernels of lvmfast for the CPU. Internal: use the lvmfast package.";
-  bind::py::enum_<lvm::StationaryKind>(m, "StationaryKind").value("rbf", lvm::StationaryKind::rbf);
+  bind::bind_kernel_tree(m);
   bind::bind_runtime(m);
   bind::bind_linalg<lvm::Cpu, double>(m);
   bind::bind_linalg<lvm::Cpu, float>(m);

@@ -6,10 +6,21 @@
 namespace lvm::cpu::LVM_ARCH {
 
 template <class T>
-void gram_rows(const GramTask<T>&, int64_t begin, int64_t end);
+void pair_values(const PairTask<T>&, const T* rows, const T* cols, int64_t count, TileMode mode, T* tile);
 template <class T>
-void pullback_rows(const PullbackTask<T>&, int64_t begin, int64_t end, double* d_lengthscale,
-                   double* d_variance);
+void pair_pullback(const PairTask<T>&, const T* rows, const T* cols, int64_t count, T* tile, double* sums);
+template <class T>
+void tile_products(const T* tile, int64_t count, int64_t features, const T* rows, const T* cols, double* d_rows,
+                   double* d_cols);
+template <class T>
+void tile_differences(const T* tile, int64_t count, int64_t features, const T* rows, const T* cols, double* d_rows,
+                      double* d_cols, double* squares);
+template <class T>
+void store_tile(const T* tile, int64_t rows, int64_t cols, bool transposed, bool past_cache, T* out, int64_t stride);
+template <class T>
+void load_tile(const T* c, int64_t stride, int64_t rows, int64_t cols, bool transposed, bool add, T scale, T* tile);
+template <class T>
+void combine_tiles(const T* a, int64_t n, TileMode mode, T* b);
 template <class T>
 void row_gemm_columns(const RowGemmTask<T>&, int64_t begin, int64_t end);
 template <class T>

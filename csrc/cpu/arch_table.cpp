@@ -6,8 +6,9 @@ namespace lvm::cpu::LVM_ARCH {
 namespace {
 template <class T>
 constexpr KernelFunctions<T> functions_of() {
-  return {gram_rows<T>,          pullback_rows<T>,        row_gemm_columns<T>,     exp_array<T>,
-          cholesky_update_rows<T>, cholesky_update_size<T>, cholesky_update_group<T>};
+  return {pair_values<T>,          pair_pullback<T>,        tile_products<T>,         tile_differences<T>,
+          store_tile<T>,           load_tile<T>,            combine_tiles<T>,         row_gemm_columns<T>,
+          exp_array<T>,            cholesky_update_rows<T>, cholesky_update_size<T>, cholesky_update_group<T>};
 }
 }  // namespace
 

@@ -1,177 +1,181 @@
-// Kernel matrices and their pull-backs, tile by tile; nothing of size (N, N, Q) is ever formed.
+// Tiles of kernel matrices and their pull-backs to one number per pair.
 //
-// Per entry: 3Q flops for the distance and about 20 for the exponential against 8 bytes written, so the
-// value is bound by arithmetic up to about four threads and by memory beyond.
+// Per pair of points: 2 operations a feature by differences (1 by dot products), and about 20 for the exponential,
+// against one number written.
 #include "cpu/arch.hpp"
 #include "cpu/pack.hpp"
 #include "cpu/tasks.hpp"
+#include "cpu/unroll.hpp"
 
 namespace lvm::cpu::LVM_ARCH {
 namespace {
 
-// Rows [begin, end) of the kernel matrix, four at a time so that a loaded pack of columns serves four rows.
-template <class Kernel, int kQ, class T>
-void gram_rows_of(const GramTask<T>& t, int64_t begin, int64_t end) {
-  using P = Pack<T>;
-  constexpr int kRows = 4;
-  const int64_t q_count = kQ ? kQ : t.q;
-  const P variance(t.variance);
-  for (int64_t i = begin; i < end; i += kRows) {
-    const int rows = end - i < kRows ? int(end - i) : kRows;
-    const int64_t n = t.lower ? i + rows : t.cols.count;
-    for (int64_t j = 0; j < n; j += P::W) {
-      P s[kRows];
-      for (int64_t q = 0; q < q_count; ++q) {
-        const P column = P::load(t.cols.data + q * t.cols.stride + j);
-        for (int r = 0; r < kRows; ++r) {
-          const P d = P(t.rows.data[q * t.rows.stride + i + r]) - column;
-          s[r] += d * d;
-        }
-      }
-      for (int r = 0; r < rows; ++r) {
-        const P k = variance * Kernel::value(s[r]);
-        T* out = t.out + (i + r) * t.out_stride + j;
-        if (j + P::W <= t.cols.count) {
-          k.store(out);
-        } else {
-          k.store_first(out, t.cols.count - j);
-        }
-      }
-    }
-  }
-}
+constexpr int kRows = 4;   // rows and packs of columns that are worked on at a time: 8 chains of dependent operations
+constexpr int kPacks = 2;
 
-// S[i, j] for rows [i, i + rows) and columns [j, j + cols) into tile (row length kPullbackTile, zeros
-// beyond cols).
 template <class T>
-void load_cotangent(const PullbackTask<T>& t, int64_t i, int64_t rows, int64_t j, int64_t cols, T* tile) {
-  const T* c = t.c;
-  const int64_t ld = t.c_stride;
-  const bool below = j + cols <= i + 1, above = j >= i + rows - 1;
-  Cotangent layout = t.layout;
-  if (layout == Cotangent::symmetric_lower && (below || above)) {
-    layout = below ? Cotangent::direct : Cotangent::transposed;
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    T* out = tile + r * kPullbackTile;
-    const T* row = c + (i + r) * ld + j;
-    if (layout == Cotangent::direct) {
-      memcpy(out, row, cols * sizeof(T));
-    } else if (layout == Cotangent::symmetric_lower) {
-      for (int64_t k = 0; k < cols; ++k) out[k] = j + k <= i + r ? row[k] : c[(j + k) * ld + i + r];
-    } else if (layout == Cotangent::symmetric_part) {
-      for (int64_t k = 0; k < cols; ++k) out[k] = T(0.5) * row[k];
-    }
-    for (int64_t k = cols; k < kPullbackTile; ++k) out[k] = T(0);
-  }
-  if (layout == Cotangent::transposed) {
-    for (int64_t k = 0; k < cols; ++k) {
-      const T* column = c + (j + k) * ld + i;
-      for (int64_t r = 0; r < rows; ++r) tile[r * kPullbackTile + k] = column[r];
-    }
-  } else if (layout == Cotangent::symmetric_part) {
-    for (int64_t k = 0; k < cols; ++k) {
-      const T* column = c + (j + k) * ld + i;
-      for (int64_t r = 0; r < rows; ++r) tile[r * kPullbackTile + k] += T(0.5) * column[r];
-    }
+using PairBlock = Pack<T>[kRows][kPacks];
+
+// sum_f (row_f - column_f)^2
+template <int kFeatures, class T>
+LVM_HD void distances_directly(const T* rows, const T* cols, int64_t features, PairBlock<T>& s) {
+  using P = Pack<T>;
+  const int64_t count = kFeatures ? kFeatures : features;
+  unroll<kRows>([&](auto r) LVM_INLINE { unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c] = P(); }); });
+  for (int64_t f = 0; f < count; ++f) {
+    P column[kPacks];
+    unroll<kPacks>([&](auto c) LVM_INLINE { column[c] = P::load(cols + f * kBlock + c * P::W); });
+    unroll<kRows>([&](auto r) LVM_INLINE {
+      const P row(rows[f * kBlock + r]);
+      unroll<kPacks>([&](auto c) LVM_INLINE {
+        const P d = row - column[c];
+        s[r][c] += d * d;
+      });
+    });
   }
 }
 
-template <class Kernel, int kQ, class T>
-void pullback_rows_of(const PullbackTask<T>& t, int64_t begin, int64_t end, double* d_lengthscale,
-                      double* d_variance) {
+// sum_f row_f column_f
+template <class T>
+LVM_HD void dots(const T* rows, const T* cols, int64_t features, PairBlock<T>& s) {
   using P = Pack<T>;
-  const int64_t q_count = kQ ? kQ : t.q;
-  alignas(64) T tile[kPullbackRows * kPullbackTile];
-  alignas(64) T weights[kPullbackTile];
-  const int64_t rows = end - begin;
-  double variance_sum = 0;
-  for (int64_t j = 0; j < t.cols.count; j += kPullbackTile) {
-    const int64_t cols = t.cols.count - j < kPullbackTile ? t.cols.count - j : kPullbackTile;
-    load_cotangent(t, begin, rows, j, cols, tile);
-    for (int64_t r = 0; r < rows; ++r) {
-      const T* cotangent = tile + r * kPullbackTile;
-      const T* row = t.rows.data + begin + r;
-      const T* columns = t.cols.data + j;
-      double* d_row = t.d_rows + (begin + r) * q_count;
-      P value_sum;
-      if constexpr (kQ > 0) {
-        P row_sum[kQ], square_sum[kQ];
-        for (int64_t k = 0; k < cols; k += P::W) {
-          P d[kQ], s, value, slope;
-          for (int q = 0; q < kQ; ++q) {
-            d[q] = P(row[q * t.rows.stride]) - P::load(columns + q * t.cols.stride + k);
-            s += d[q] * d[q];
-          }
-          Kernel::value_and_slope(s, value, slope);
-          const P c = P::load(cotangent + k);
-          const P w = c * slope;
-          value_sum += c * value;
-          for (int q = 0; q < kQ; ++q) {
-            const P wd = w * d[q];
-            row_sum[q] += wd;
-            square_sum[q] += wd * d[q];
-          }
-        }
-        for (int q = 0; q < kQ; ++q) {
-          d_row[q] += row_sum[q].sum();
-          d_lengthscale[q] += square_sum[q].sum();
-        }
-      } else {
-        for (int64_t k = 0; k < cols; k += P::W) {
-          P s, value, slope;
-          for (int64_t q = 0; q < q_count; ++q) {
-            const P d = P(row[q * t.rows.stride]) - P::load(columns + q * t.cols.stride + k);
-            s += d * d;
-          }
-          Kernel::value_and_slope(s, value, slope);
-          const P c = P::load(cotangent + k);
-          (c * slope).store(weights + k);
-          value_sum += c * value;
-        }
-        for (int64_t q = 0; q < q_count; ++q) {
-          P row_sum, square_sum;
-          for (int64_t k = 0; k < cols; k += P::W) {
-            const P d = P(row[q * t.rows.stride]) - P::load(columns + q * t.cols.stride + k);
-            const P wd = P::load(weights + k) * d;
-            row_sum += wd;
-            square_sum += wd * d;
-          }
-          d_row[q] += row_sum.sum();
-          d_lengthscale[q] += square_sum.sum();
-        }
-      }
-      variance_sum += value_sum.sum();
-    }
+  unroll<kRows>([&](auto r) LVM_INLINE { unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c] = P(); }); });
+  for (int64_t f = 0; f < features; ++f) {
+    P column[kPacks];
+    unroll<kPacks>([&](auto c) LVM_INLINE { column[c] = P::load(cols + f * kBlock + c * P::W); });
+    unroll<kRows>([&](auto r) LVM_INLINE {
+      const P row(rows[f * kBlock + r]);
+      unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c] += row * column[c]; });
+    });
   }
-  *d_variance += variance_sum;
+}
+
+// |row|^2 + |column|^2 - 2 row . column; where that cancels (the points are near one another for their distance from
+// the centre) the differences themselves.
+template <class T>
+LVM_HD void distances_by_dot(const T* rows, const T* cols, int64_t features, PairBlock<T>& s) {
+  using P = Pack<T>;
+  using V = typename P::V;
+  using VI = typename P::VI;
+  constexpr T kNear = T(1.0 / 16);
+  dots(rows, cols, features, s);
+  const T* row_squares = rows + (features + 1) * kBlock;
+  const T* col_squares = cols + (features + 1) * kBlock;
+  VI near[kRows][kPacks];
+  VI any = VI{};
+  unroll<kRows>([&](auto r) LVM_INLINE {
+    unroll<kPacks>([&](auto c) LVM_INLINE {
+      const V sum = (P(row_squares[r]) + P::load(col_squares + c * P::W)).v;
+      s[r][c].v = sum - T(2) * s[r][c].v;
+      near[r][c] = s[r][c].v < kNear * sum;
+      any |= near[r][c];
+    });
+  });
+  bool some = false;
+  for (int i = 0; i < P::W; ++i) some |= any[i] != 0;
+  if (some) {
+    PairBlock<T> direct;
+    distances_directly<0>(rows, cols, features, direct);
+    unroll<kRows>([&](auto r) LVM_INLINE {
+      unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c].v = near[r][c] ? direct[r][c].v : s[r][c].v; });
+    });
+  }
+}
+
+constexpr int64_t kStrip = kRows * kBlock;  // pairs of kRows rows with a block of columns, row after row
+
+// The number of each pair of a strip that its covariance function is a function of.
+template <class T, class F>
+LVM_HD void fill_strip(const T* rows, const T* cols, T* strip, const F& block) {
+  using P = Pack<T>;
+  for (int64_t j = 0; j < kBlock; j += kPacks * P::W) {
+    PairBlock<T> s;
+    block(rows, cols + j, s);
+    unroll<kRows>([&](auto r) LVM_INLINE {
+      unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c].store(strip + r * kBlock + j + c * P::W); });
+    });
+  }
+}
+
+template <class T>
+void pair_numbers(const PairTask<T>& t, const T* rows, const T* cols, T* strip) {
+  const auto directly = [&](auto features) LVM_INLINE {
+    fill_strip(rows, cols, strip, [&](const T* r, const T* c, PairBlock<T>& s) LVM_INLINE {
+      distances_directly<decltype(features)::value>(r, c, t.features, s);
+    });
+  };
+  if (t.function == PairFunction::dot || t.function == PairFunction::power) {
+    return fill_strip(rows, cols, strip, [&](const T* r, const T* c, PairBlock<T>& s) LVM_INLINE {
+      dots(r, c, t.features, s);
+    });
+  }
+  if (t.by_dot) {
+    return fill_strip(rows, cols, strip, [&](const T* r, const T* c, PairBlock<T>& s) LVM_INLINE {
+      distances_by_dot(r, c, t.features, s);
+    });
+  }
+  switch (t.features) {
+    case 1: return directly(Constant<1>());
+    case 2: return directly(Constant<2>());
+    case 3: return directly(Constant<3>());
+    default: return directly(Constant<0>());
+  }
+}
+
+template <class Function, class T>
+void values_of(const PairTask<T>& t, const T* strip, TileMode mode, T* out) {
+  using P = Pack<T>;
+  const P variance(t.variance);
+  const Shape<P> shape{P(t.shape), t.degree};
+  for (int64_t k = 0; k < kStrip; k += 4 * P::W) {
+    unroll<4>([&](auto u) LVM_INLINE {
+      P value = variance * Function::value(P::load(strip + k + u * P::W), shape);
+      if (mode == TileMode::add) value += P::load(out + k + u * P::W);
+      if (mode == TileMode::multiply) value = value * P::load(out + k + u * P::W);
+      value.store(out + k + u * P::W);
+    });
+  }
+}
+
+template <class Function, class T>
+void pullback_of(const PairTask<T>& t, const T* strip, T* out, double* sums) {
+  using P = Pack<T>;
+  const Shape<P> shape{P(t.shape), t.degree};
+  P values, shapes;
+  for (int64_t k = 0; k < kStrip; k += 2 * P::W) {
+    unroll<2>([&](auto u) LVM_INLINE {
+      const P cotangent = P::load(out + k + u * P::W);
+      P value, slope, by_shape;
+      Function::pull(P::load(strip + k + u * P::W), shape, value, slope, by_shape);
+      values += cotangent * value;
+      if constexpr (Function::kShape) shapes += cotangent * by_shape;
+      (cotangent * slope).store(out + k + u * P::W);
+    });
+  }
+  sums[0] += values.sum();
+  if constexpr (Function::kShape) sums[1] += shapes.sum();
 }
 
 }  // namespace
 
 template <class T>
-void gram_rows(const GramTask<T>& t, int64_t begin, int64_t end) {
-  visit_stationary(t.kind, [&](auto kernel) {
-    using K = decltype(kernel);
-    switch (t.q) {
-      case 1: return gram_rows_of<K, 1>(t, begin, end);
-      case 2: return gram_rows_of<K, 2>(t, begin, end);
-      case 3: return gram_rows_of<K, 3>(t, begin, end);
-      default: return gram_rows_of<K, 0>(t, begin, end);
+void pair_values(const PairTask<T>& t, const T* rows, const T* cols, int64_t count, TileMode mode, T* tile) {
+  alignas(64) T strip[kStrip];
+  visit_pair_function(t.function, [&](auto function) LVM_INLINE {
+    for (int64_t i = 0; i < count; i += kRows) {
+      pair_numbers(t, rows + i, cols, strip);
+      values_of<decltype(function)>(t, strip, mode, tile + i * kBlock);
     }
   });
 }
 
 template <class T>
-void pullback_rows(const PullbackTask<T>& t, int64_t begin, int64_t end, double* d_lengthscale,
-                   double* d_variance) {
-  visit_stationary(t.kind, [&](auto kernel) {
-    using K = decltype(kernel);
-    switch (t.q) {
-      case 1: return pullback_rows_of<K, 1>(t, begin, end, d_lengthscale, d_variance);
-      case 2: return pullback_rows_of<K, 2>(t, begin, end, d_lengthscale, d_variance);
-      case 3: return pullback_rows_of<K, 3>(t, begin, end, d_lengthscale, d_variance);
-      default: return pullback_rows_of<K, 0>(t, begin, end, d_lengthscale, d_variance);
+void pair_pullback(const PairTask<T>& t, const T* rows, const T* cols, int64_t count, T* tile, double* sums) {
+  alignas(64) T strip[kStrip];
+  visit_pair_function(t.function, [&](auto function) LVM_INLINE {
+    for (int64_t i = 0; i < count; i += kRows) {
+      pair_numbers(t, rows + i, cols, strip);
+      pullback_of<decltype(function)>(t, strip, tile + i * kBlock, sums);
     }
   });
 }
@@ -188,11 +192,12 @@ void exp_array(const T* x, T* y, int64_t n) {
   }
 }
 
-template void gram_rows<double>(const GramTask<double>&, int64_t, int64_t);
-template void gram_rows<float>(const GramTask<float>&, int64_t, int64_t);
-template void pullback_rows<double>(const PullbackTask<double>&, int64_t, int64_t, double*, double*);
-template void pullback_rows<float>(const PullbackTask<float>&, int64_t, int64_t, double*, double*);
-template void exp_array<double>(const double*, double*, int64_t);
-template void exp_array<float>(const float*, float*, int64_t);
+#define LVM_INSTANTIATE(T)                                                                                     \
+  template void pair_values<T>(const PairTask<T>&, const T*, const T*, int64_t, TileMode, T*);                \
+  template void pair_pullback<T>(const PairTask<T>&, const T*, const T*, int64_t, T*, double*);               \
+  template void exp_array<T>(const T*, T*, int64_t);
+LVM_INSTANTIATE(double)
+LVM_INSTANTIATE(float)
+#undef LVM_INSTANTIATE
 
 }  // namespace lvm::cpu::LVM_ARCH

@@ -7,6 +7,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "core/config.hpp"
 
 #if !defined(LVM_ARCH) || !defined(LVM_VECTOR_BYTES)
@@ -51,7 +55,34 @@ struct Pack {
   LVM_HD friend Pack operator+(Pack a, Pack b) { return a.v + b.v; }
   LVM_HD friend Pack operator-(Pack a, Pack b) { return a.v - b.v; }
   LVM_HD friend Pack operator*(Pack a, Pack b) { return a.v * b.v; }
+  LVM_HD friend Pack operator/(Pack a, Pack b) { return a.v / b.v; }
   LVM_HD Pack& operator+=(Pack b) { return v += b.v, *this; }
+  LVM_HD friend Pack min_(Pack x, Pack most) { return x.v > most.v ? most.v : x.v; }  // NaN stays
+  LVM_HD friend Pack zero_unless_positive_(Pack sign, Pack x) { return sign.v > V{} ? x.v : V{}; }
+  LVM_HD friend Pack sqrt_(Pack x) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 8) {
+      x.v = (V)_mm512_maskz_sqrt_pd(0xff, (__m512d)x.v);
+    } else {
+      x.v = (V)_mm512_maskz_sqrt_ps(0xffff, (__m512)x.v);
+    }
+#elif defined(__AVX__)
+    if constexpr (sizeof(T) == 8) {
+      x.v = (V)_mm256_sqrt_pd((__m256d)x.v);
+    } else {
+      x.v = (V)_mm256_sqrt_ps((__m256)x.v);
+    }
+#elif defined(__SSE2__)
+    if constexpr (sizeof(T) == 8) {
+      x.v = (V)_mm_sqrt_pd((__m128d)x.v);
+    } else {
+      x.v = (V)_mm_sqrt_ps((__m128)x.v);
+    }
+#else
+    for (int i = 0; i < W; ++i) x.v[i] = lvm::sqrt_(T(x.v[i]));
+#endif
+    return x;
+  }
   LVM_HD double sum() const {
     double s = 0;
     for (int i = 0; i < W; ++i) s += double(v[i]);
@@ -131,6 +162,45 @@ LVM_HD Pack<T> exp_(Pack<T> argument) {
   V scale;
   memcpy(&scale, &bits, sizeof(V));
   return Pack<T>(p * scale * last);
+}
+
+// log(1 + x) for x >= 0 (NaN stays), at most about 1.5 ulp off.
+//
+// With 1 + x = 2^n m, sqrt(1/2) <= m < sqrt(2), and w = (m - 1) / (m + 1): log m = 2 w (1 + w^2/3 + w^4/5 + ...), cut
+// where the remainder is below a tenth of an ulp (|w| <= 0.1716). What 1 + x lost of x comes back as a first-order term.
+template <class T>
+LVM_HD Pack<T> log1p_(Pack<T> argument) {
+  using C = ExpConstants<T>;
+  using V = typename Pack<T>::V;
+  using VI = typename Pack<T>::VI;
+  constexpr int degree = sizeof(T) == 8 ? 10 : 5;
+  V x = argument.v;
+  const V highest = V{} + T(sizeof(T) == 8 ? 1e300 : 1e37);
+  x = x > highest ? highest : x;
+  const V u = x + T(1);
+  VI bits;
+  memcpy(&bits, &u, sizeof(V));
+  constexpr typename Bits<T>::Int one = C::bias << C::mantissa, mask = (typename Bits<T>::Int(1) << C::mantissa) - 1;
+  constexpr typename Bits<T>::Int half_root = sizeof(T) == 8 ? typename Bits<T>::Int(0x6a09e667f3bcd) : 0x3504f3;
+  const VI up = (bits & mask) > half_root;  // all ones, -1, where the mantissa is above sqrt(2)
+  const VI n = (bits >> C::mantissa) - C::bias - up;
+  VI scaled = ((bits & mask) | one) + (up << C::mantissa);  // halved where up
+  V m;
+  memcpy(&m, &scaled, sizeof(V));
+  const V w = (m - T(1)) / (m + T(1)), square = w * w;
+  V p = V{} + T(1.0 / (2 * degree + 1));
+  for (int k = degree - 1; k >= 1; --k) p = p * square + T(1.0 / (2 * k + 1));
+  // |n| is small: adding 1.5 * 2^mantissa as an integer makes it a number of that binade
+  V exponent;
+  const V magic = V{} + C::magic;
+  VI moved;
+  memcpy(&moved, &magic, sizeof(V));
+  moved += n;
+  memcpy(&exponent, &moved, sizeof(V));
+  exponent = exponent - C::magic;
+  const V lost = (x - (u - T(1))) / u;
+  const V small = w * T(2) * (square * p) + (exponent * C::ln2_low + lost);
+  return Pack<T>(exponent * C::ln2_high + (w * T(2) + small) + (x - x));
 }
 
 }  // namespace lvm::cpu::LVM_ARCH

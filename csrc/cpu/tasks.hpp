@@ -6,52 +6,35 @@
 
 #include <stdint.h>
 
-#include "core/stationary.hpp"
+#include "core/covariance.hpp"
 #include "device/cotangent.hpp"
 
 namespace lvm::cpu {
 
-// Inputs of a kernel matrix in the layout that the kernels want: point p, dimension q at
-// data[q * stride + p], divided by the lengthscale, centred, zero beyond the last point up to `stride`
-// (a multiple of kPad, with at least one point of padding room for a block of rows).
+// Kernel matrices are made in tiles of kTileRows rows (of one half block of points) by kBlock columns (one block), small
+// enough for the first cache; a tile is row-major with kBlock numbers to a row.
+constexpr int64_t kPad = 16;         // row_gemm takes columns in multiples of it
+constexpr int64_t kBlock = 64;       // points that lie together
+constexpr int64_t kTileRows = 32;    // rows of a tile
+constexpr int64_t kTile = kTileRows * kBlock;
+constexpr int64_t kDirect = 3;       // up to so many features gradients are taken from differences, one by one
+constexpr int64_t kPanelDepth = 512;  // depth of one packed panel of row_gemm
+
+// One covariance function of a tree, as the tile kernels see it: value(s) of a pair of points, times the variance.
+//
+// A block of points holds kBlock numbers per feature, feature after feature: feature f of point p at
+// block[f * kBlock + p]. After the `features` follow a feature of ones and one of squared norms; points beyond the last
+// are zero throughout.
 template <class T>
-struct ScaledPoints {
-  const T* data;
-  int64_t stride;
-  int64_t count;
+struct PairTask {
+  PairFunction function;
+  int64_t features;
+  bool by_dot;  // distances from dot products where that is accurate, else from differences
+  int degree;
+  T variance, shape;
 };
 
-constexpr int64_t kPad = 16;
-constexpr int64_t kPullbackRows = 16;   // rows of one pull-back chunk
-constexpr int64_t kPullbackTile = 64;   // columns that one pull-back tile keeps in cache
-constexpr int64_t kPanelDepth = 512;    // depth of one packed panel of row_gemm
-
-// out[i, j] = variance * value(|rows_i - cols_j|^2)
-template <class T>
-struct GramTask {
-  StationaryKind kind;
-  int64_t q;
-  ScaledPoints<T> rows, cols;
-  T variance;
-  T* out;
-  int64_t out_stride;
-  bool lower;  // rows are cols; only j <= i is needed (the rest of a row may be overwritten)
-};
-
-// With w[i, j] = S[i, j] slope(s_ij) and d = rows_i - cols_j (scaled):
-//   d_rows[i, q]       += sum_j w d_q
-//   d_lengthscale[q]   += sum_ij w d_q^2
-//   d_variance         += sum_ij S value
-template <class T>
-struct PullbackTask {
-  StationaryKind kind;
-  int64_t q;
-  ScaledPoints<T> rows, cols;
-  const T* c;
-  int64_t c_stride;
-  Cotangent layout;
-  double* d_rows;  // (rows, q), row-major
-};
+enum class TileMode : int { set, add, multiply };
 
 // out[b, j] = sum_i in[b, i] m[i, j], every output summed over i in ascending order by the same
 // instructions, so that a row's result does not depend on the rows that came with it.
@@ -98,9 +81,25 @@ struct CholeskyUpdateTask {
 
 template <class T>
 struct KernelFunctions {
-  void (*gram_rows)(const GramTask<T>&, int64_t begin, int64_t end);
-  void (*pullback_rows)(const PullbackTask<T>&, int64_t begin, int64_t end, double* d_lengthscale,
-                        double* d_variance);
+  // tile (mode)= variance * value of `count` rows (from `rows`, within a block) and a block of columns
+  void (*pair_values)(const PairTask<T>&, const T* rows, const T* cols, int64_t count, TileMode mode, T* tile);
+  // tile: cotangent -> cotangent * slope (both without the variance); sums[0] += sum cotangent * value, and
+  // sums[1] += sum cotangent * d value / d shape
+  void (*pair_pullback)(const PairTask<T>&, const T* rows, const T* cols, int64_t count, T* tile, double* sums);
+  // d_rows[f * kBlock + i] += sum_j tile[i, j] cols[f * kBlock + j], d_cols[f * kBlock + j] += sum_i tile[i, j]
+  // rows[f * kBlock + i]; either may be null
+  void (*tile_products)(const T* tile, int64_t count, int64_t features, const T* rows, const T* cols, double* d_rows,
+                        double* d_cols);
+  // the same with d = row - column for the column, and column - row for the row; squares[f] += sum tile d^2
+  void (*tile_differences)(const T* tile, int64_t count, int64_t features, const T* rows, const T* cols,
+                           double* d_rows, double* d_cols, double* squares);
+  // tile to out[i * stride + j] for the first `cols` columns, or transposed to out[j * stride + i]; past the cache
+  void (*store_tile)(const T* tile, int64_t rows, int64_t cols, bool transposed, bool past_cache, T* out,
+                     int64_t stride);
+  // tile = (or +=) scale * c[i * stride + j], or scale * c[j * stride + i]
+  void (*load_tile)(const T* c, int64_t stride, int64_t rows, int64_t cols, bool transposed, bool add, T scale,
+                    T* tile);
+  void (*combine_tiles)(const T* a, int64_t n, TileMode mode, T* b);  // b (mode)= a
   void (*row_gemm_columns)(const RowGemmTask<T>&, int64_t begin, int64_t end);  // begin: multiple of kPad
   void (*exp)(const T* x, T* y, int64_t n);
   int64_t (*cholesky_update_rows)();                      // rows of a tile

@@ -2,17 +2,24 @@
 // used: a function that lost its LVM_HD, or calls something that exists on the host only, fails this build.
 #include "core/bijector.hpp"
 #include "core/config.hpp"
-#include "core/stationary.hpp"
+#include "core/covariance.hpp"
 
 namespace lvm {
 
+template <class F, class T>
+__device__ T pair(T x, const Shape<T>& shape) {
+  T value, slope, by_shape = T(0);
+  F::pull(x, shape, value, slope, by_shape);
+  return F::value(x, shape) + value + slope + by_shape;
+}
+
 template <class T>
 __device__ T all_of_core(T x) {
-  T sum = exp_(x) + log_(x) + log1p_(x) + expm1_(x) + sqrt_(x);
+  T sum = exp_(x) + log_(x) + log1p_(x) + expm1_(x) + sqrt_(x) + min_(x, T(1)) + zero_unless_positive_(x, x);
   sum += softplus(x) + softplus_derivative(x) + softplus_inverse(x);
-  T value, slope;
-  Rbf::value_and_slope(x, value, slope);
-  return sum + Rbf::value(x) + value + slope;
+  const Shape<T> shape{x, 3};
+  sum += pair<Rbf>(x, shape) + pair<Matern12>(x, shape) + pair<Matern32>(x, shape) + pair<Matern52>(x, shape);
+  return sum + pair<RationalQuadratic>(x, shape) + pair<Dot>(x, shape) + pair<Power>(x, shape);
 }
 
 __global__ void core_compiles(double* d, float* f) {

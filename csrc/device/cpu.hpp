@@ -13,6 +13,7 @@
 #include "cpu/dispatch.hpp"
 #include "device/blas.hpp"
 #include "device/buffer.hpp"
+#include "device/cpu_gram.hpp"
 #include "device/matrix.hpp"
 #include "device/status.hpp"
 #include "device/thread_pool.hpp"
@@ -47,76 +48,19 @@ struct Cpu {
     return total;
   }
 
-  // Points for the kernel-matrix kernels: (x - centre) / lengthscale, one dimension after the other.
+  // Kernel matrices (see device/cpu_gram.hpp); rows are n points, cols m points, or the same points.
   template <class T>
-  class Points {
-   public:
-    // x: (count, q) row-major, or the rows index[0..count) of it; centre and lengthscale: (q,).
-    void assign(const T* x, int64_t count, int64_t q, const int64_t* index, const double* centre,
-                const T* lengthscale) {
-      const int64_t pad = cpu::kPad;
-      count_ = count;
-      stride_ = (count + 3 + pad - 1) / pad * pad;
-      T* data = data_.reserve(stride_ * q);
-      for (int64_t k = 0; k < q; ++k) {
-        T* out = data + k * stride_;
-        const double c = centre[k], scale = 1.0 / static_cast<double>(lengthscale[k]);
-        for (int64_t i = 0; i < count; ++i) {
-          out[i] = static_cast<T>((static_cast<double>(x[(index ? index[i] : i) * q + k]) - c) * scale);
-        }
-        std::fill(out + count, out + stride_, T(0));
-      }
-    }
-    cpu::ScaledPoints<T> view() const { return {data_.data(), stride_, count_}; }
-    int64_t count() const { return count_; }
-
-   private:
-    Buffer<T> data_;
-    int64_t stride_ = 0, count_ = 0;
-  };
-
-  // out[i, j] = k(rows_i, cols_j), row-major; with lower only j <= i is defined afterwards.
+  using PreparedKernel = lvm::PreparedKernel<T>;
   template <class T>
-  static void gram(StationaryKind kind, int64_t q, const Points<T>& rows, const Points<T>& cols, T variance,
-                   T* out, int64_t out_stride, bool lower) {
-    const cpu::GramTask<T> task{kind, q, rows.view(), cols.view(), variance, out, out_stride, lower};
-    const auto& kernel = cpu::kernels_for<T>();
-    const int64_t n = rows.count(), grain = small(n, cols.count()) ? std::max<int64_t>(n, 1) : 32;
-    for_ranges(n, grain, [&](int64_t begin, int64_t end) {
-      if (lower) {  // the longest rows first: the short ones then even out the threads
-        kernel.gram_rows(task, n - end, n - begin);
-      } else {
-        kernel.gram_rows(task, begin, end);
-      }
-    });
-  }
-
-  // The gradients of sum_ij S[i, j] k(rows_i, cols_j) in scaled coordinates; see cpu::PullbackTask.
-  // d_rows: (rows, q), overwritten; d_lengthscale: (q,), overwritten.
+  using PointBlocks = lvm::PointBlocks<T>;
   template <class T>
-  static void gram_pullback(StationaryKind kind, int64_t q, const Points<T>& rows, const Points<T>& cols,
-                            const T* c, int64_t c_stride, Cotangent layout, double* d_rows,
-                            double* d_lengthscale, double* d_variance) {
-    const int64_t n = rows.count(), grain = cpu::kPullbackRows, chunks = (n + grain - 1) / grain;
-    const cpu::PullbackTask<T> task{kind, q, rows.view(), cols.view(), c, c_stride, layout, d_rows};
-    const auto& kernel = cpu::kernels_for<T>();
-    std::vector<double> partial(chunks * (q + 1));
-    std::fill(d_rows, d_rows + n * q, 0.0);
-    const auto chunk = [&](int64_t i) {
-      double* sums = partial.data() + i * (q + 1);
-      kernel.pullback_rows(task, i * grain, std::min(n, (i + 1) * grain), sums, sums + q);
-    };
-    if (small(n, cols.count())) {
-      for (int64_t i = 0; i < chunks; ++i) chunk(i);
-    } else {
-      parallel_for(chunks, chunk);
-    }
-    std::fill(d_lengthscale, d_lengthscale + q, 0.0);
-    *d_variance = 0;
-    for (int64_t i = 0; i < chunks; ++i) {
-      for (int64_t k = 0; k < q; ++k) d_lengthscale[k] += partial[i * (q + 1) + k];
-      *d_variance += partial[i * (q + 1) + q];
-    }
+  using KernelPoints = lvm::KernelPoints<T>;
+  using LeafSums = lvm::LeafSums;
+  template <class T>
+  using Gram = CpuGram<T>;
+  template <class T>
+  static bool by_differences(const cpu::PairTask<T>& task) {
+    return CpuGram<T>::directly(task);
   }
 
   // out = in m, each row by itself (see cpu::RowGemmTask); all row-major.
@@ -194,8 +138,6 @@ struct Cpu {
  private:
   static constexpr int64_t kWorthThreads = int64_t(1) << 20;  // numbers touched, about
   static constexpr int64_t kKeptScratch = int64_t(1) << 24;   // bytes that a thread keeps between calls
-
-  static bool small(int64_t rows, int64_t cols) { return rows * cols < 16384; }
 };
 
 }  // namespace lvm

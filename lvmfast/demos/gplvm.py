@@ -51,6 +51,7 @@ class ReferenceObjective:
     def __init__(self, Y: np.ndarray, q: int = 2):
         self.n, self.d = Y.shape
         self.q = q
+        self.kernel = RBF().compiled(q)
         self.compiled = _backend.cpu.GplvmObjective64(self.n, q)
         self.compiled.add_group(None, np.asfortranarray(reduce_columns(np.asarray(Y, float))[0]), float(self.d))
         self.bijector = Softplus()
@@ -61,11 +62,10 @@ class ReferenceObjective:
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         amplitude, lengthscale, noise = self.parameters(theta)
-        code, pivot, _, value, dX, d_variance, d_lengthscale, d_noise = self.compiled.evaluate(
-            RBF.kind,
+        code, pivot, _, value, dX, d_kernel, d_noise = self.compiled.evaluate(
+            self.kernel.tree,
+            np.array([amplitude**2] + [lengthscale] * self.q),
             np.ascontiguousarray(theta[:-3].reshape(self.n, self.q)),
-            amplitude**2,
-            np.full(self.q, lengthscale),
             noise,
             JITTER,
             0.0,
@@ -73,7 +73,7 @@ class ReferenceObjective:
         )
         if code:
             raise FloatingPointError(f"the covariance lost positive definiteness at pivot {pivot}")
-        tail = np.array([d_variance * 2 * amplitude, d_lengthscale.sum(), d_noise])
+        tail = np.array([d_kernel[0] * 2 * amplitude, d_kernel[1:].sum(), d_noise])
         gradient = np.concatenate([dX.ravel(), self.bijector.vjp(theta[-3:], tail)])
         return -value / self.d, gradient / -self.d
 

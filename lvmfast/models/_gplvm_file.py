@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvmfast.kernels import RBF
+from lvmfast.kernels._saving import kernel_from, kernel_record
 from lvmfast.models._gplvm_posterior import PosteriorCache
 from lvmfast.models._saving import jsonable, read_model, write_model
 
@@ -25,17 +25,15 @@ def save_gplvm(model, path) -> None:
     params = model.get_params(deep=False)
     arrays = {f"state.{name}": np.asarray(value) for name, value in model._state.items()}
     arrays.update({"Y_train": model.Y_train_, "embedding": model.embedding_})
-    kernels = {"kernel_": model.kernel_}
-    if model.kernel is not None:
-        kernels["kernel"] = model.kernel
-    for name, kernel in kernels.items():
-        arrays.update({f"{name}.{key}": np.asarray(value) for key, value in kernel.get_params().items()})
+    records = {"kernel_": kernel_record(model.kernel_, "kernel_", arrays)}
+    records["kernel"] = None if model.kernel is None else kernel_record(model.kernel, "kernel", arrays)
     if isinstance(model.init, np.ndarray):
         arrays["init"] = model.init
         params["init"] = None
     del params["kernel"]
     params["callback"] = None
     header = {"params": {name: jsonable(name, value) for name, value in params.items()}}
+    header["kernels"] = records
     header["fitted"] = {name: getattr(model, name) for name in FITTED_NUMBERS}
     if hasattr(model, "feature_names_in_"):
         header["feature_names"] = [str(name) for name in model.feature_names_in_]
@@ -48,18 +46,15 @@ def load_gplvm(cls, path):
     header, arrays = read_model(path, "GPLVM")
     model = cls(**header["params"])
 
-    def kernel(name):
-        values = {key: arrays[f"{name}.{key}"] for key in RBF.parameter_names if f"{name}.{key}" in arrays}
-        return RBF(**{k: v if v.ndim else float(v) for k, v in values.items()}) if values else None
-
-    model.kernel = kernel("kernel")
+    records = header.get("kernels", {name: {"type": "RBF"} for name in ("kernel", "kernel_")})  # format 1: RBF only
+    model.kernel = kernel_from(records["kernel"], "kernel", arrays)
     if "init" in arrays:
         model.init = arrays["init"]
     for name, value in header["fitted"].items():
         setattr(model, name, value)
     if "feature_names" in header:
         model.feature_names_in_ = np.array(header["feature_names"], dtype=object)
-    model.kernel_ = kernel("kernel_")
+    model.kernel_ = kernel_from(records["kernel_"], "kernel_", arrays)
     model.embedding_, model.Y_train_ = arrays["embedding"], arrays["Y_train"]
     model.mean_, model._scale = arrays["mean"], float(arrays["scale"])
     model.loss_curve_ = arrays["loss_curve"]

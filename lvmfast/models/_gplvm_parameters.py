@@ -6,7 +6,7 @@ import numpy as np
 
 from lvmfast import _backend
 from lvmfast._validation import check_choice, check_integer, check_positive
-from lvmfast.kernels import RBF
+from lvmfast.kernels import Kernel
 
 
 def check_parameters(model, n: int, d: int) -> None:
@@ -18,9 +18,15 @@ def check_parameters(model, n: int, d: int) -> None:
             "init='random' or an array"
         )
     if model.kernel is not None:
-        if not isinstance(model.kernel, RBF):
+        if not isinstance(model.kernel, Kernel):
             raise TypeError(f"kernel must be an lvmfast kernel such as lvmfast.kernels.RBF(), got {model.kernel!r}")
-        model.kernel.validated(q)
+        model.kernel.compiled(q).vector()
+        for name, parameter in model.kernel.parameters.items():
+            if parameter.prior is not None or parameter.bounds != (0.0, np.inf):
+                raise ValueError(
+                    f"kernel must have no bounds and no priors in a GPLVM, got them for {name}; fix the parameter, or "
+                    "set a bijector that keeps it where it belongs"
+                )
     if not isinstance(model.center, (bool, np.bool_)):
         raise TypeError(f"center must be True or False, got {model.center!r}")
     if model.noise_variance is not None:

@@ -40,7 +40,7 @@ class Posterior:
     def __init__(self, problem, kernel, X: np.ndarray, noise: float, jitter: float):
         self.problem, self.kernel, self.noise = problem, kernel, noise
         self.X = np.ascontiguousarray(X, dtype=np.float64)
-        self.variance, self.lengthscale = kernel.validated(self.X.shape[1])
+        self.scales = latent_scales(kernel, self.X)
         self.parts = []
         for group in problem.groups:
             X_group = self.X if group.rows is None else self.X[group.rows]
@@ -64,17 +64,18 @@ class Posterior:
 
     def variances(self, X_new: np.ndarray) -> np.ndarray:
         """Posterior variance (n, d) of the noise-free function, scaled; the same for columns of one group."""
-        K = self.kernel(self.X, X_new)
+        K, prior = self.kernel(self.X, X_new), self.kernel.diag(X_new)
         if len(self.parts) == 1 and len(self.parts[0].columns) == self.problem.d:
-            return np.broadcast_to(self._group_variance(self.parts[0], K)[:, None], (len(X_new), self.problem.d))
-        variance = np.full((len(X_new), self.problem.d), self.variance)
+            return np.broadcast_to(self._group_variance(self.parts[0], K, prior)[:, None], (len(X_new), self.problem.d))
+        variance = np.repeat(prior[:, None], self.problem.d, axis=1)
         for part in self.parts:
-            variance[:, part.columns] = self._group_variance(part, K)[:, None]
+            variance[:, part.columns] = self._group_variance(part, K, prior)[:, None]
         return variance
 
-    def _group_variance(self, part: _Part, K: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def _group_variance(part: _Part, K: np.ndarray, prior: np.ndarray) -> np.ndarray:
         half = solve_triangular(part.L, K if part.rows is None else K[part.rows])
-        return np.maximum(self.variance - np.einsum("ij,ij->j", half, half), 0.0)
+        return np.maximum(prior - np.einsum("ij,ij->j", half, half), 0.0)
 
     def sample(self, X_new: np.ndarray, n_samples: int, rng, *, joint: bool) -> np.ndarray:
         """Draws (n_samples, n, d) of the noise-free function, scaled."""
@@ -87,16 +88,11 @@ class Posterior:
         observed = np.zeros(self.problem.d, bool)
         for part in self.parts:
             half = solve_triangular(part.L, K if part.rows is None else K[part.rows])
-            draws[:, :, part.columns] = self._factor(prior - half.T @ half) @ draws[:, :, part.columns]
+            draws[:, :, part.columns] = _factor(prior - half.T @ half, prior) @ draws[:, :, part.columns]
             observed[part.columns] = True
         if not observed.all():
-            draws[:, :, ~observed] = self._factor(prior) @ draws[:, :, ~observed]
+            draws[:, :, ~observed] = _factor(prior.copy(), prior) @ draws[:, :, ~observed]
         return self.mean(X_new) + draws
-
-    def _factor(self, covariance: np.ndarray) -> np.ndarray:
-        # A posterior covariance may have rank 0; what it needs is small beside the prior variance.
-        covariance[np.diag_indices_from(covariance)] += 1e-10 * self.variance
-        return cholesky(covariance, return_jitter=True)[0]
 
     def project(self, Y: np.ndarray, progress=None) -> tuple[np.ndarray, np.ndarray]:
         """Latents (n, q) that maximise log p(y | x), and that log density (n,), for scaled rows with NaN allowed."""
@@ -111,17 +107,17 @@ class Posterior:
                     better = value < best
                     latents[rows[better]] = x[better]
                     best = np.where(better, value, best)
-            log_density[rows] = self._unseen_log_density(Y[rows]) - best
+            log_density[rows] = self._unseen_log_density(Y[rows], latents[rows]) - best
             if progress is not None:
                 progress(len(rows))
         return latents, log_density
 
-    def _unseen_log_density(self, Y: np.ndarray) -> np.ndarray:
-        """log density (n,) of the entries in columns that training never observed: the prior's, for any latent."""
+    def _unseen_log_density(self, Y: np.ndarray, latents: np.ndarray) -> np.ndarray:
+        """log density (n,) of the entries in columns that training never observed: the prior's."""
         unseen = np.ones(self.problem.d, bool)
         for part in self.parts:
             unseen[part.columns] = False
-        y, v = Y[:, unseen], self.variance + self.noise
+        y, v = Y[:, unseen], self.kernel.diag(latents)[:, None] + self.noise
         return -0.5 * np.nansum(np.where(np.isnan(y), np.nan, np.log(2 * np.pi * v) + y * y / v), axis=1)
 
     def latent_variances(self, Y: np.ndarray, latents: np.ndarray) -> np.ndarray:
@@ -132,7 +128,7 @@ class Posterior:
         """
         q = self.X.shape[1]
         variances = np.empty_like(latents)
-        step = 1e-4 * self.lengthscale
+        step = 1e-4 * self.scales
         for rows, problem in self._chunks(Y):
             hessian = np.empty((len(rows), q, q))
             for k in range(q):
@@ -161,8 +157,9 @@ class Posterior:
     def projection(self, reduced: bool):
         """The compiled problem for rows in reduced or in all columns (made once)."""
         if reduced not in self._projections:
+            kernel = self.kernel.compiled(self.X.shape[1])
             compiled = _backend.cpu.GplvmProjection(
-                self.kernel.kind, self.X, self.variance, self.lengthscale, self.noise
+                kernel.tree, kernel.vector(), self.X, self.scales, self.noise
             )
             for part in self.parts:
                 precision = cholesky_solve(part.L, np.eye(len(part.L)))
@@ -185,6 +182,27 @@ class Posterior:
         density = np.stack([problem.evaluate(self.X[nearest[:, c]])[0] for c in range(count)], axis=1)
         order = np.argsort(density, axis=1, kind="stable")[:, : min(STARTS, count)]
         return self.X[np.take_along_axis(nearest, order, axis=1)]
+
+
+def _factor(covariance: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    # A posterior covariance may have rank 0; what it needs is small beside the prior variance.
+    covariance[np.diag_indices_from(covariance)] += 1e-10 * np.diagonal(prior)
+    return cholesky(covariance, return_jitter=True)[0]
+
+
+def latent_scales(kernel, X: np.ndarray) -> np.ndarray:
+    """How far each latent coordinate (q,) moves before functions look different: the shortest scale that sees it."""
+    compiled = kernel.compiled(X.shape[1])
+    vector, spread = compiled.vector(), X.std(axis=0)
+    scales = np.full(X.shape[1], np.inf)
+    for slot in compiled.slots:
+        if slot.own_name in ("lengthscale", "period"):
+            dims = slice(None) if slot.leaf.active_dims is None else np.asarray(slot.leaf.active_dims)
+            if slot.own_name == "lengthscale" and hasattr(slot.leaf, "period"):
+                continue  # a pure number
+            part = vector[slot.start : slot.start + slot.size]
+            scales[dims] = np.minimum(scales[dims], part * (0.16 if slot.own_name == "period" else 1.0))
+    return np.where(np.isfinite(scales), scales, np.where(spread > 0, spread, 1.0))
 
 
 class PosteriorCache:

@@ -13,6 +13,7 @@ import numpy as np
 from lvmfast import _backend
 from lvmfast.bijectors import Softplus
 from lvmfast.exceptions import NonFiniteError
+from lvmfast.kernels._compiled import FreeParameters
 from lvmfast.linalg._cholesky import JITTER_RANGE, raise_factorisation_error
 
 # What positive parameters stay above, in units of the mean square of Y (variances) or of 1 (lengthscales).
@@ -127,7 +128,7 @@ class Problem:
 class Objective:
     """``loss(theta) = -log p(Y | X) / d`` in nats per column of the scaled Y, with its gradient.
 
-    ``theta`` holds the latents row by row, then the unconstrained variance, lengthscale(s) and noise variance.
+    ``theta`` holds the latents row by row, then the kernel's unconstrained free parameters and noise variance.
 
     Attributes
     ----------
@@ -138,8 +139,8 @@ class Objective:
     def __init__(self, problem: Problem, kernel, q: int, jitter, dtype: np.dtype, check_interrupt=None):
         self.problem, self.q, self.dtype = problem, q, dtype
         self._check_interrupt = check_interrupt
-        self.kind, self._kernel_type = kernel.kind, type(kernel)
-        self.ard = np.ndim(kernel.lengthscale) == 1
+        self._kernel = kernel.copy()
+        self._free = FreeParameters(self._kernel.compiled(q), self._kernel, _bijector)
         module = _backend.module_for()
         kernel_objective = module.GplvmObjective64 if dtype == np.float64 else module.GplvmObjective32
         self._compiled = kernel_objective(problem.n, q)
@@ -147,8 +148,6 @@ class Objective:
             self._compiled.add_group(
                 group.rows, np.asfortranarray(group.reduced, dtype=dtype), float(len(group.columns))
             )
-        self.variance_bijector = Softplus(VARIANCE_FLOOR)
-        self.lengthscale_bijector = Softplus(LENGTHSCALE_FLOOR)
         self.noise_bijector = Softplus(NOISE_FLOOR)
         # Every evaluation starts from the same jitter: the loss is a function of theta, not of the way there.
         if isinstance(jitter, str):
@@ -161,53 +160,38 @@ class Objective:
     def n_latents(self) -> int:
         return self.problem.n * self.q
 
-    def pack(self, X, variance: float, lengthscale, noise: float) -> np.ndarray:
-        """Parameters (in scaled units) to ``theta``; what lies below a floor starts just above it."""
-        positive = (
-            (self.variance_bijector, np.atleast_1d(variance)),
-            (self.lengthscale_bijector, np.atleast_1d(lengthscale)),
-            (self.noise_bijector, np.atleast_1d(noise)),
-        )
-        return np.concatenate(
-            [np.ravel(X)] + [b.inverse(np.maximum(np.asarray(v, float), 2 * b.floor)) for b, v in positive]
-        )
+    def pack(self, X, kernel, noise: float) -> np.ndarray:
+        """Latents and parameters (in scaled units) to ``theta``; what lies below a floor starts just above it."""
+        kernel = FreeParameters(kernel.compiled(self.q), kernel, _bijector).initial()
+        noise = self.noise_bijector.inverse(np.maximum(np.atleast_1d(float(noise)), 2 * self.noise_bijector.floor))
+        return np.concatenate([np.ravel(X), kernel, noise])
 
     def unpack(self, theta: np.ndarray):
-        """``theta`` to ``(X, variance, lengthscale of shape (q,), noise)`` in scaled units."""
+        """``theta`` to ``(X, kernel, noise)`` in scaled units."""
+        X, u, noise = self._parts(theta)
+        self._free.write(u)
+        return X, self._kernel.copy(), noise
+
+    def _parts(self, theta: np.ndarray):
         X = theta[: self.n_latents].reshape(self.problem.n, self.q)
-        u = theta[self.n_latents :]
-        lengthscale = np.broadcast_to(self.lengthscale_bijector.forward(u[1:-1]), (self.q,))
-        return (
-            X,
-            float(self.variance_bijector.forward(u[:1])[0]),
-            lengthscale,
-            float(self.noise_bijector.forward(u[-1:])[0]),
-        )
+        return X, theta[self.n_latents : -1], float(self.noise_bijector.forward(theta[-1:])[0])
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         if self._check_interrupt is not None:
             self._check_interrupt()
-        X, variance, lengthscale, noise = self.unpack(theta)
-        code, pivot, self.jitter, value, dX, d_variance, d_lengthscale, d_noise = self._compiled.evaluate(
-            self.kind,
+        X, u, noise = self._parts(theta)
+        vector = self._free.vector(u)
+        code, pivot, self.jitter, value, dX, d_vector, d_noise = self._compiled.evaluate(
+            self._free.compiled.tree,
+            vector,
             np.ascontiguousarray(X, dtype=self.dtype),
-            variance,
-            np.ascontiguousarray(lengthscale, dtype=self.dtype),
             noise,
             self._first_jitter,
             *self._jitter_range,
         )
         if code:
-            self._raise(X, variance, lengthscale, noise, code, pivot)
-        u = theta[self.n_latents :]
-        d_lengthscale = d_lengthscale if self.ard else d_lengthscale.sum(keepdims=True)
-        tail = np.concatenate(
-            [
-                self.variance_bijector.vjp(u[:1], d_variance),
-                self.lengthscale_bijector.vjp(u[1:-1], d_lengthscale),
-                self.noise_bijector.vjp(u[-1:], d_noise),
-            ]
-        )
+            self._raise(X, vector, u, noise, code, pivot)
+        tail = np.concatenate([self._free.pull(u, d_vector), self.noise_bijector.vjp(theta[-1:], d_noise)])
         gradient = np.concatenate([dX.ravel(), tail])
         gradient /= -self.problem.d
         return -value / self.problem.d, gradient
@@ -216,14 +200,19 @@ class Objective:
         """Added to the loss, gives minus the log density per column in the units of Y."""
         return self.problem.count * float(np.log(self.problem.scale)) / self.problem.d
 
-    def _raise(self, X, variance, lengthscale, noise, code, pivot):
-        parameters = np.array([variance, *lengthscale, noise])
-        if not (np.isfinite(parameters).all() and np.isfinite(X).all() and np.abs(X).max() < 1e100):
+    def _raise(self, X, vector, u, noise, code, pivot):
+        finite = np.isfinite(vector).all() and np.isfinite(noise) and np.isfinite(X).all()
+        if not (finite and np.abs(X).max() < 1e100):
+            values = ", ".join(f"{slot.name} {vector[slot.start]:.3g}" for slot in self._free.compiled.slots)
             raise NonFiniteError(
-                f"the latents or parameters ran away (largest latent {np.abs(X).max():.3g}, variance {variance:.3g}, "
-                f"lengthscale {lengthscale[0]:.3g}, noise variance {noise:.3g}, in units of Y's mean square); lower "
-                "learning_rate, or start from another init"
+                f"the latents or parameters ran away (largest latent {np.abs(X).max():.3g}, {values}, noise variance "
+                f"{noise:.3g}, in units of Y's mean square); lower learning_rate, or start from another init"
             )
-        K = self._kernel_type(variance, np.array(lengthscale))(np.ascontiguousarray(X))
+        self._free.write(u)
+        K = self._kernel(np.ascontiguousarray(X))
         K[np.diag_indices_from(K)] += noise + self.jitter
         raise_factorisation_error(K, code, pivot, self.jitter, "the covariance k(X, X) + noise_variance * I")
+
+
+def _bijector(slot) -> Softplus:
+    return Softplus(VARIANCE_FLOOR if slot.own_name in ("variance", "offset") else LENGTHSCALE_FLOOR)

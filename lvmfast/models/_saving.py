@@ -9,7 +9,7 @@ import zipfile
 
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write_model(path, kind: str, header: dict, arrays: dict) -> None:

@@ -38,9 +38,9 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     ----------
     n_components : int, default=2
         Latent dimensions, q.
-    kernel : lvmfast.kernels.RBF, optional
-        Where its parameters start, variances in the squared units of Y. An array of lengthscales learns one per latent
-        dimension. Default: variance equal to the mean square of the centred Y, one lengthscale of 1.3.
+    kernel : lvmfast.kernels.Kernel, optional
+        Any kernel without bounds and priors; where its parameters start, variances in the squared units of Y. Fixed
+        parameters stay. An array of lengthscales learns one per latent dimension. Default: RBF, variance equal to the mean square of the centred Y, one lengthscale of 1.3.
     noise_variance : float > 0, optional
         Where the noise variance starts. Default: 1.3 times the mean square of the centred Y: a fit that first takes
         everything for noise moves its latents freely.
@@ -189,7 +189,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         noise = 1.3 * problem.scale**2 if self.noise_variance is None else self.noise_variance
         objective = problem.objective(kernel, self.n_components, self.jitter)
         square = problem.scale**2
-        theta = objective.pack(X, kernel.variance / square, kernel.lengthscale, noise / square)
+        theta = objective.pack(X, kernel.scaled(1.0 / square), noise / square)
 
         def name_features(model):
             validate_data(model, Y, skip_check_array=True, reset=True)
@@ -380,12 +380,10 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Set the fitted attributes from a point of a fit."""
         theta = snapshot.state["theta"]
         loss, _ = objective(theta)
-        X, variance, lengthscale, noise = objective.unpack(theta)
+        X, kernel, noise = objective.unpack(theta)
         square = problem.scale**2
         self.embedding_ = X.astype(problem.dtype)
-        self.kernel_ = type(kernel)(
-            variance * square, np.array(lengthscale) if objective.ard else float(lengthscale[0])
-        )
+        self.kernel_ = kernel.scaled(square)
         self.noise_variance_ = noise * square
         self.jitter_ = objective.jitter * square
         self.mean_, self._scale = problem.mean, problem.scale
@@ -402,9 +400,8 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             with blas_threads(len(self.Y_train_)):
                 problem = Problem(self.Y_train_, center=self.center)
                 square = problem.scale**2
-                kernel = type(self.kernel_)(self.kernel_.variance / square, self.kernel_.lengthscale)
                 noise, jitter = self.noise_variance_ / square, self.jitter_ / square
-                self._cache.posterior = Posterior(problem, kernel, self.embedding_, noise, jitter)
+                self._cache.posterior = Posterior(problem, self.kernel_.scaled(1.0 / square), self.embedding_, noise, jitter)
         return self._cache.posterior
 
     def _project(self, scaled):

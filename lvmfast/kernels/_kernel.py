@@ -1,0 +1,381 @@
+"""What every kernel can do, and sums and products of kernels."""
+
+from __future__ import annotations
+
+import copy
+import numbers
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast._validation import as_float_array, as_matrix, common_dtype
+from lvmfast.kernels._compiled import CompiledKernel, FreeParameters, checked_value, unconstrained_bounds
+from lvmfast.kernels._parameters import Parameters
+
+__all__ = ["Kernel", "Product", "Sum"]
+
+
+class Kernel:
+    """A covariance function ``k(x, z)`` of two rows of numbers; see :mod:`lvmfast.kernels`.
+
+    Kernels add and multiply: ``k1 + k2``, ``k1 * k2``, ``2.0 * k`` (a number is a :class:`Constant`), to any depth.
+    """
+
+    #: What a sum or product is made of; empty for a single covariance function.
+    parts: tuple[Kernel, ...] = ()
+
+    # Evaluation.
+
+    def __call__(self, X, Z=None, *, out=None) -> np.ndarray:
+        """Kernel matrix ``K[i, j] = k(X[i], Z[j])``, or ``k(X[i], X[j])`` if ``Z`` is None.
+
+        Parameters
+        ----------
+        X : array of shape (n, q)
+        Z : array of shape (m, q), optional
+            Without it, K is exactly symmetric and its diagonal is ``diag(X)``, bit for bit.
+        out : array of shape (n, m), optional
+            C-contiguous array of the result's dtype to write to. (Fresh memory costs time.)
+
+        Returns
+        -------
+        K : array of shape (n, m)
+            float32 if all inputs are, else float64. Beyond it, a call allocates the points once more, scaled, and one
+            tile of 2,048 numbers per thread and level of sums and products.
+        """
+        module, compiled, theta, X, Z, dtype = self._arguments(X, Z)
+        shape = (len(X), len(X) if Z is None else len(Z))
+        _backend.module_for(out)
+        if out is None:
+            out = _backend.empty(shape, dtype)
+        elif not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+            got = f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
+            raise ValueError(f"out must be an array of {dtype} with shape {shape}, got {got}")
+        elif not (out.flags.c_contiguous and out.flags.writeable):
+            raise ValueError("out must be C-contiguous and writeable")
+        module.gram(compiled.tree, theta, X, Z, out)
+        return out
+
+    def diag(self, X) -> np.ndarray:
+        """``k(X[i], X[i])``, shape (n,); what White adds included."""
+        module, compiled, theta, X, _, _ = self._arguments(X, None)
+        return module.gram_diagonal(compiled.tree, theta, X)
+
+    def vjp(self, X, Z, cotangent):
+        """Gradients of ``sum(cotangent * k(X, Z))``.
+
+        Parameters
+        ----------
+        X : array of shape (n, q)
+        Z : array of shape (m, q) or None
+            None stands for ``k(X, X)``; ``dX`` is then the derivative through both arguments.
+        cotangent : array of shape (n, m)
+
+        Returns
+        -------
+        dX : array of shape (n, q)
+        dZ : array of shape (m, q), or None if ``Z`` is
+        gradients : dict
+            By the names of :attr:`parameters`; shaped as the parameters, fixed ones included.
+
+        Notes
+        -----
+        The result is the same, bit for bit, for any number of threads. Besides the results (in float64) and the points
+        once more, scaled, a call allocates one tile of 2,048 numbers per thread and a few per level of sums and products.
+        """
+        module, compiled, theta, X, Z, dtype = self._arguments(X, Z)
+        given = cotangent
+        cotangent = as_matrix(cotangent, "cotangent", dtype=dtype, finite=False)
+        shape = (len(X), len(X) if Z is None else len(Z))
+        if cotangent.shape != shape:
+            raise ValueError(f"cotangent must have shape {shape}, got {cotangent.shape}")
+        dX, dZ, d_theta = module.gram_vjp(compiled.tree, theta, X, Z, cotangent)
+        if not np.isfinite(d_theta).all():
+            as_matrix(given, "cotangent")  # finite numbers can overflow; others are an error
+        return _cast(dX, dtype), _cast(dZ, dtype), compiled.gradients(d_theta)
+
+    def matmul(self, X, Z, V) -> np.ndarray:
+        """``k(X, Z) @ V`` without ever holding ``k(X, Z)``.
+
+        Parameters
+        ----------
+        X : array of shape (n, q)
+        Z : array of shape (m, q) or None
+            None stands for ``k(X)``.
+        V : array of shape (m,) or (m, c)
+
+        Returns
+        -------
+        product : array of shape (n,) or (n, c)
+            Sums over m are kept in float64. Memory beyond it: O((n + m)(q + c)), and one tile per thread.
+        """
+        module, compiled, theta, X, Z, V, dtype, columns = self._product_arguments(X, Z, V)
+        product = module.gram_matmul(compiled.tree, theta, X, Z, columns)
+        return product.reshape((len(X), *V.shape[1:]))
+
+    def matmul_vjp(self, X, Z, V, cotangent):
+        """Gradients of ``sum(cotangent * (k(X, Z) @ V))``.
+
+        Parameters
+        ----------
+        X, Z, V
+            As for :meth:`matmul`.
+        cotangent : array of shape (n,) or (n, c)
+
+        Returns
+        -------
+        dX : array of shape (n, q)
+        dZ : array of shape (m, q), or None if ``Z`` is
+        dV : array shaped as ``V``
+        gradients : dict
+            By the names of :attr:`parameters`.
+        """
+        module, compiled, theta, X, Z, V, dtype, columns = self._product_arguments(X, Z, V, cotangent)
+        cotangent = as_float_array(cotangent, "cotangent")
+        shape = (len(X), *V.shape[1:])
+        if cotangent.shape != shape:
+            raise ValueError(f"cotangent must have shape {shape}, got {cotangent.shape}")
+        cotangent = as_matrix(cotangent.reshape(len(X), -1), "cotangent", dtype=dtype)
+        dX, dZ, dV, d_theta = module.gram_matmul_vjp(compiled.tree, theta, X, Z, columns, cotangent)
+        return _cast(dX, dtype), _cast(dZ, dtype), dV.reshape(V.shape), compiled.gradients(d_theta)
+
+    def compiled(self, q: int) -> CompiledKernel:
+        """The kernel for inputs of ``q`` columns as the compiled code takes it."""
+        return CompiledKernel(self, q)
+
+    def _arguments(self, X, Z, *others):
+        module = _backend.module_for(X, Z)
+        X = as_matrix(X, "X")
+        if Z is not None:
+            Z = as_matrix(Z, "Z", columns=X.shape[1])
+        dtype = common_dtype(*(a for a in (X, Z, *others) if a is not None))
+        compiled = self.compiled(X.shape[1])
+        theta = compiled.vector()
+        compiled.check_range(theta, dtype, X, Z)
+        return module, compiled, theta, X.astype(dtype, copy=False), _cast(Z, dtype), dtype
+
+    def _product_arguments(self, X, Z, V, *others):
+        V = as_float_array(V, "V")
+        others = [as_float_array(other, "cotangent") for other in others]
+        module, compiled, theta, X, Z, dtype = self._arguments(X, Z, V, *others)
+        m = len(X if Z is None else Z)
+        if V.ndim not in (1, 2) or len(V) != m:
+            raise ValueError(f"V must have shape ({m},) or ({m}, c), got {V.shape}")
+        columns = as_matrix(V.reshape(m, -1) if V.ndim == 1 else V, "V", dtype=dtype)
+        return module, compiled, theta, X, Z, V, dtype, columns
+
+    # Parameters.
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters by name; prints as a table. ``k.parameters["lengthscale"] = 0.5`` sets a value."""
+        return Parameters(self)
+
+    def fix(self, *names) -> Kernel:
+        """Keep parameters as they are in fits; names may be patterns such as ``"*.variance"``. Without names: all."""
+        return self._change(names, fixed=True)
+
+    def free(self, *names) -> Kernel:
+        """Let fits move parameters again."""
+        return self._change(names, fixed=False)
+
+    def set_bounds(self, name, low=0.0, high=np.inf) -> Kernel:
+        """Keep a parameter in ``[low, high]`` in fits, ``0 <= low < high``."""
+        for bound in (low, high):
+            if isinstance(bound, bool) or not isinstance(bound, numbers.Real):
+                raise TypeError(f"bounds must be numbers with 0 <= low < high, got {low!r} and {high!r}")
+        if not 0 <= low < high:
+            raise ValueError(f"bounds must be numbers with 0 <= low < high, got {low!r} and {high!r}")
+        return self._change((name,), bounds=(float(low), float(high)))
+
+    def set_prior(self, name, prior) -> Kernel:
+        """Give a parameter a prior (see :mod:`lvmfast.priors`), or None to take it away."""
+        if prior is not None and not (hasattr(prior, "log_density") and hasattr(prior, "gradient")):
+            raise TypeError(f"prior must have log_density(value) and gradient(value), got {prior!r}")
+        return self._change((name,), prior=prior)
+
+    def set_bijector(self, name, bijector) -> Kernel:
+        """The map from the real line through which fits move a parameter (see :mod:`lvmfast.bijectors`)."""
+        if not all(hasattr(bijector, method) for method in ("forward", "inverse", "vjp")):
+            raise TypeError(f"bijector must have forward, inverse and vjp, got {bijector!r}")
+        return self._change((name,), bijector=bijector)
+
+    def _change(self, names, **what) -> Kernel:
+        parameters = self.parameters
+        for name in parameters.matching(names):
+            parameters.change(name, **what)
+        return self
+
+    @property
+    def theta(self) -> np.ndarray:
+        """The free parameters as one unconstrained vector, shape (p,): by default their logarithms."""
+        values = [
+            p.bijector.inverse(np.atleast_1d(checked_value(name, p.value)))
+            for name, p in self.parameters.items()
+            if not p.fixed
+        ]
+        return np.concatenate(values) if values else np.empty(0)
+
+    @theta.setter
+    def theta(self, theta) -> None:
+        theta = as_float_array(theta, "theta").astype(np.float64)
+        parameters = self.parameters
+        sizes = {name: np.size(p.value) for name, p in parameters.items() if not p.fixed}
+        if theta.shape != (sum(sizes.values()),):
+            raise ValueError(f"theta must have shape ({sum(sizes.values())},), got {theta.shape}")
+        start = 0
+        for name, size in sizes.items():
+            value = parameters[name].bijector.forward(theta[start : start + size])
+            parameters[name] = value if np.ndim(parameters[name].value) else float(value[0])
+            start += size
+
+    @property
+    def theta_bounds(self) -> np.ndarray:
+        """Bounds of :attr:`theta`, shape (p, 2); infinite where there are none."""
+        rows = [
+            np.tile(unconstrained_bounds(p), (np.size(p.value), 1)) for p in self.parameters.values() if not p.fixed
+        ]
+        return np.concatenate(rows) if rows else np.empty((0, 2))
+
+    def log_prior(self) -> tuple[float, dict]:
+        """Log density of the priors at the parameters (not at theta: no Jacobian), and its gradient by name."""
+        value, gradients = 0.0, {}
+        for name, p in self.parameters.items():
+            gradients[name] = np.zeros(np.shape(p.value))
+            if p.prior is not None:
+                x = checked_value(name, p.value)
+                value += float(np.sum(p.prior.log_density(x)))
+                gradients[name] = np.asarray(p.prior.gradient(x))
+        return value, {name: g if g.ndim else float(g) for name, g in gradients.items()}
+
+    def free_parameters(self, compiled: CompiledKernel) -> FreeParameters:
+        """What a fit moves; ``compiled`` is this kernel's."""
+        return FreeParameters(compiled, self)
+
+    # As an object.
+
+    def copy(self) -> Kernel:
+        """An independent kernel with the same parameters, bounds, priors and all."""
+        return copy.deepcopy(self)
+
+    __sklearn_clone__ = copy
+
+    def scaled(self, factor: float) -> Kernel:
+        """A kernel of the same structure that equals ``factor * k``: a change of the function's units."""
+        copied = self.copy()
+        copied._scale(factor)
+        return copied
+
+    def _scale(self, factor: float) -> None:
+        raise NotImplementedError
+
+    def get_params(self, deep: bool = True) -> dict:
+        """Parameters by name, as scikit-learn asks for them."""
+        return {name: p.value for name, p in self.parameters.items()}
+
+    def set_params(self, **params) -> Kernel:
+        """Set parameters by name; nothing changes if a name or a value is wrong."""
+        parameters = self.parameters
+        for name, value in params.items():
+            if name not in parameters:
+                raise ValueError(f"{name!r} names no parameter; there are {', '.join(parameters)}")
+            checked_value(name, value)
+        for name, value in params.items():
+            parameters[name] = value
+        return self
+
+    def _named_leaves(self) -> list[tuple[str, Kernel]]:
+        """(prefix of the parameters' names, leaf), from left to right."""
+        leaves = list(self._leaves())
+        if not self.parts:
+            return [("", self)]
+        counts: dict[str, int] = {}
+        named = []
+        for leaf in leaves:
+            name = type(leaf).__name__.lower()
+            counts[name] = counts.get(name, 0) + 1
+            named.append((name if counts[name] == 1 else f"{name}_{counts[name]}", leaf))
+        return named
+
+    def _leaves(self):
+        if not self.parts:
+            yield self
+        for part in self.parts:
+            yield from part._leaves()
+
+    __hash__ = None
+
+    def __add__(self, other):
+        return _combine(Sum, self, other)
+
+    def __radd__(self, other):
+        return _combine(Sum, other, self)
+
+    def __mul__(self, other):
+        return _combine(Product, self, other)
+
+    def __rmul__(self, other):
+        return _combine(Product, other, self)
+
+    __array_ufunc__ = None  # np.float64(2) * k asks k first
+
+
+class _Combination(Kernel):
+    """Kernels put together; what they share."""
+
+    is_product = False
+
+    def __init__(self, *parts):
+        if len(parts) < 2:
+            raise ValueError(f"{type(self).__name__} takes at least two kernels, got {len(parts)}")
+        flat: list[Kernel] = []
+        for part in parts:
+            if not isinstance(part, Kernel):
+                raise TypeError(f"parts must be kernels, got {part!r}")
+            flat.extend(part.parts if type(part) is type(self) else (part,))
+        self.parts = tuple(part.copy() for part in flat)
+
+    def __eq__(self, other) -> bool:
+        return type(self) is type(other) and self.parts == other.parts
+
+
+class Sum(_Combination):
+    """``k(x, z) = k1(x, z) + k2(x, z) + ...``; usually written ``k1 + k2``. It holds copies of its parts."""
+
+    def _scale(self, factor: float) -> None:
+        for part in self.parts:
+            part._scale(factor)
+
+    def __repr__(self) -> str:
+        return " + ".join(map(repr, self.parts))
+
+
+class Product(_Combination):
+    """``k(x, z) = k1(x, z) * k2(x, z) * ...``; usually written ``k1 * k2``. It holds copies of its parts."""
+
+    is_product = True
+
+    def _scale(self, factor: float) -> None:
+        self.parts[0]._scale(factor)
+
+    def __repr__(self) -> str:
+        return " * ".join(f"({part!r})" if isinstance(part, Sum) else repr(part) for part in self.parts)
+
+
+def _combine(how, left, right):
+    from lvmfast.kernels._leaves import Constant
+
+    operands = []
+    for operand in (left, right):
+        if isinstance(operand, numbers.Real) and not isinstance(operand, bool):
+            if not (np.isfinite(operand) and operand > 0):
+                raise ValueError(f"a number in a sum or product of kernels must be finite and > 0, got {operand!r}")
+            operand = Constant(float(operand))
+        if not isinstance(operand, Kernel):
+            return NotImplemented
+        operands.append(operand)
+    return how(*operands)
+
+
+def _cast(array, dtype):
+    return None if array is None else array.astype(dtype, copy=False)

@@ -1,0 +1,81 @@
+"""Kernels as JSON and arrays, for files without pickled objects."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from lvmfast import bijectors, kernels, priors
+from lvmfast.kernels._parameters import DEFAULT_BIJECTOR
+
+__all__ = ["kernel_from", "kernel_record"]
+
+
+def kernel_record(kernel, key: str, arrays: dict) -> dict:
+    """What :func:`kernel_from` takes; the values go to ``arrays`` under ``key``."""
+    for name, parameter in kernel.parameters.items():
+        arrays[f"{key}.{name}"] = np.asarray(parameter.value)
+    return _record(kernel)
+
+
+def _record(kernel) -> dict:
+    record: dict = {"type": type(kernel).__name__}
+    if kernel.parts:
+        record["parts"] = [_record(part) for part in kernel.parts]
+        return record
+    if kernel.active_dims is not None:
+        record["active_dims"] = [int(d) for d in kernel.active_dims]
+    if hasattr(kernel, "degree"):
+        record["degree"] = int(kernel.degree)
+    settings = {}
+    for name, parameter in kernel.parameters.items():
+        setting: dict = {}
+        if parameter.fixed:
+            setting["fixed"] = True
+        if parameter.bounds != (0.0, np.inf):
+            setting["bounds"] = list(parameter.bounds)
+        for what, module in (("prior", priors), ("bijector", bijectors)):
+            thing = getattr(parameter, what)
+            if thing is None or thing == DEFAULT_BIJECTOR:
+                continue
+            if getattr(module, type(thing).__name__, None) is not type(thing):
+                warnings.warn(f"the {what} {thing!r} of {name} is not saved", UserWarning, stacklevel=4)
+                continue
+            setting[what] = [type(thing).__name__, dict(vars(thing))]
+        if setting:
+            settings[name] = setting
+    if settings:
+        record["settings"] = settings
+    return record
+
+
+def kernel_from(record: dict | None, key: str, arrays: dict):
+    """The kernel of a record, or None."""
+    if record is None:
+        return None
+    kernel = _build(record)
+    names = list(kernel.parameters)
+    if f"{key}.{names[0]}" not in arrays:
+        return None
+    for name in names:
+        value = arrays[f"{key}.{name}"]
+        kernel.parameters[name] = value if value.ndim else float(value)
+    return kernel
+
+
+def _build(record: dict):
+    if record["type"] in ("Sum", "Product"):
+        return getattr(kernels, record["type"])(*(_build(part) for part in record["parts"]))
+    options = {name: record[name] for name in ("active_dims", "degree") if name in record}
+    kernel = getattr(kernels, record["type"])(**options)
+    for name, setting in record.get("settings", {}).items():
+        if setting.get("fixed"):
+            kernel.fix(name)
+        if "bounds" in setting:
+            kernel.set_bounds(name, *setting["bounds"])
+        for what, module in (("prior", priors), ("bijector", bijectors)):
+            if what in setting:
+                kind, options = setting[what]
+                getattr(kernel, f"set_{what}")(name, getattr(module, kind)(**options))
+    return kernel
