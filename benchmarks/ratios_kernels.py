@@ -56,7 +56,7 @@ def keep_to(n: int) -> None:
 
 
 def compare(first, second, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of the first and the ratios of the pairs: many calls in a turn of a fast peer, few pairs of a slow one."""
+    """Seconds of the first and the ratios of the pairs; fast peers have more calls in a turn, slow ones fewer pairs."""
     begun = time.perf_counter()
     second()
     seconds = time.perf_counter() - begun

@@ -1,6 +1,6 @@
 """lvmfast: a compiled backend for latent-variable models."""
 
-from lvmfast import bijectors, datasets, exceptions, kernels, linalg, optim
+from lvmfast import bijectors, datasets, exceptions, kernels, linalg, optim, priors
 from lvmfast._backend import cpu as _cpu_module
 from lvmfast._backend import get_num_threads, release_memory, set_num_threads
 from lvmfast.models import GPLVM
@@ -17,6 +17,7 @@ __all__ = [
     "kernels",
     "linalg",
     "optim",
+    "priors",
     "release_memory",
     "set_num_threads",
 ]

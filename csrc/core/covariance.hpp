@@ -116,7 +116,7 @@ struct RationalQuadratic {
   }
   template <class V>
   LVM_HD static void pull(V s, const Shape<V>& shape, V& value, V& slope, V& by_shape) {
-    const V u = min_(V(0.5) * s / shape.number, V(1e30)), log = log1p_(u), inverse = V(1.0) / (V(1.0) + u);
+    const V u = min_(V(0.5) * s / shape.number, large_(s)), log = log1p_(u), inverse = V(1.0) / (V(1.0) + u);
     value = exp_(V(0.0) - shape.number * log);
     slope = V(-0.5) * value * inverse;
     by_shape = value * (u * inverse - log);

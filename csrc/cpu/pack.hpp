@@ -58,6 +58,7 @@ struct Pack {
   LVM_HD friend Pack operator/(Pack a, Pack b) { return a.v / b.v; }
   LVM_HD Pack& operator+=(Pack b) { return v += b.v, *this; }
   LVM_HD friend Pack min_(Pack x, Pack most) { return x.v > most.v ? most.v : x.v; }  // NaN stays
+  LVM_HD friend Pack large_(Pack) { return Pack(lvm::large_(T(0))); }
   LVM_HD friend Pack zero_unless_positive_(Pack sign, Pack x) { return sign.v > V{} ? x.v : V{}; }
   LVM_HD friend Pack sqrt_(Pack x) {
 #if defined(__AVX512F__)
@@ -175,7 +176,7 @@ LVM_HD Pack<T> log1p_(Pack<T> argument) {
   using VI = typename Pack<T>::VI;
   constexpr int degree = sizeof(T) == 8 ? 10 : 5;
   V x = argument.v;
-  const V highest = V{} + T(sizeof(T) == 8 ? 1e300 : 1e37);
+  const V highest = large_(argument).v;
   x = x > highest ? highest : x;
   const V u = x + T(1);
   VI bits;

@@ -385,6 +385,10 @@ class CpuGram {
     k.pair_pullback(task, rows, cols, p.rows, tile, partial);
     double* d_rows = sums.rows.block(p.block) + p.half;
     double* d_cols = by_columns ? (same_ ? sums.rows : sums.cols).block(p.other) : nullptr;
+    const bool dot = task.function == PairFunction::dot || task.function == PairFunction::power;
+    if (same_ && p.block == p.other && !dot) {  // a point does not differ from itself: leave no rounding of its size
+      for (int64_t r = 0; r < p.rows; ++r) tile[r * kBlock + p.half + r] = T(0);
+    }
     if (directly(task)) {
       k.tile_differences(tile, p.rows, task.features, rows, cols, d_rows, d_cols, partial + 2);
     } else {

@@ -188,7 +188,8 @@ def checked_value(name: str, value) -> np.ndarray:
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number > 0 or an array of them, got {value!r}") from None
     if not (np.isfinite(array).all() and (array > 0).all()):
-        raise ValueError(f"{name} must be finite and > 0, got {value!r}")
+        rule = "a finite number > 0" if array.ndim == 0 else "finite and > 0"
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
     return array
 
 

@@ -135,7 +135,7 @@ class Kernel:
         shape = (len(X), *V.shape[1:])
         if cotangent.shape != shape:
             raise ValueError(f"cotangent must have shape {shape}, got {cotangent.shape}")
-        cotangent = as_matrix(cotangent.reshape(len(X), -1), "cotangent", dtype=dtype)
+        cotangent = as_matrix(cotangent.reshape(len(X), columns.shape[1]), "cotangent", dtype=dtype)
         dX, dZ, dV, d_theta = module.gram_matmul_vjp(compiled.tree, theta, X, Z, columns, cotangent)
         return _cast(dX, dtype), _cast(dZ, dtype), dV.reshape(V.shape), compiled.gradients(d_theta)
 
@@ -161,7 +161,7 @@ class Kernel:
         m = len(X if Z is None else Z)
         if V.ndim not in (1, 2) or len(V) != m:
             raise ValueError(f"V must have shape ({m},) or ({m}, c), got {V.shape}")
-        columns = as_matrix(V.reshape(m, -1) if V.ndim == 1 else V, "V", dtype=dtype)
+        columns = as_matrix(V[:, None] if V.ndim == 1 else V, "V", dtype=dtype)
         return module, compiled, theta, X, Z, V, dtype, columns
 
     # Parameters.
@@ -223,6 +223,8 @@ class Kernel:
         sizes = {name: np.size(p.value) for name, p in parameters.items() if not p.fixed}
         if theta.shape != (sum(sizes.values()),):
             raise ValueError(f"theta must have shape ({sum(sizes.values())},), got {theta.shape}")
+        if not np.isfinite(theta).all():
+            raise ValueError(f"theta must be finite, got {theta}")
         start = 0
         for name, size in sizes.items():
             value = parameters[name].bijector.forward(theta[start : start + size])
@@ -368,9 +370,7 @@ def _combine(how, left, right):
     operands = []
     for operand in (left, right):
         if isinstance(operand, numbers.Real) and not isinstance(operand, bool):
-            if not (np.isfinite(operand) and operand > 0):
-                raise ValueError(f"a number in a sum or product of kernels must be finite and > 0, got {operand!r}")
-            operand = Constant(float(operand))
+            operand = Constant(float(checked_value("a number among kernels, a constant's variance,", operand)))
         if not isinstance(operand, Kernel):
             return NotImplemented
         operands.append(operand)

@@ -107,5 +107,7 @@ class Parameters(Mapping):
 
 def short(value) -> str:
     """A number or an array, on one line."""
+    if np.ndim(value) == 0 and isinstance(value, (int, float, np.floating, np.integer)):
+        return repr(float(f"{value:.4g}"))
     text = np.array2string(np.asarray(value), precision=4, separator=", ", threshold=6, edgeitems=2)
     return " ".join(text.split())
