@@ -64,14 +64,17 @@ inline PairFunction pair_function(Covariance kind) {
 
 inline bool has_dot_features(Covariance kind) { return kind == Covariance::linear || kind == Covariance::polynomial; }
 
-// Median of each column of x. A mean would do too, but one far point would move it and cost the others their digits.
+// Median of each column of x, of at most 65 rows that lie evenly. (A mean would be moved by one far point, which would
+// cost the others their digits.)
 template <class T>
 std::vector<double> column_centres(const T* x, int64_t n, int64_t q) {
-  std::vector<double> centre(q, 0.0), column(n);
+  constexpr int64_t kMost = 65;
+  const int64_t count = std::min(n, kMost);
+  std::vector<double> centre(q, 0.0), column(count);
   for (int64_t k = 0; k < q && n > 0; ++k) {
-    for (int64_t i = 0; i < n; ++i) column[i] = static_cast<double>(x[i * q + k]);
-    std::nth_element(column.begin(), column.begin() + n / 2, column.end());
-    centre[k] = std::isfinite(column[n / 2]) ? column[n / 2] : 0.0;
+    for (int64_t i = 0; i < count; ++i) column[i] = static_cast<double>(x[i * n / count * q + k]);
+    std::nth_element(column.begin(), column.begin() + count / 2, column.end());
+    centre[k] = std::isfinite(column[count / 2]) ? column[count / 2] : 0.0;
   }
   return centre;
 }
@@ -110,18 +113,22 @@ class Kernel {
       target.resize(n, features, features ? 2 : 0);
       if (!features) continue;
       const LeafMap map(tree_.leaves[l], theta_.data(), centre);
-      Device::for_ranges(n, 1024, [&](int64_t begin, int64_t end) {
+      Device::for_ranges(target.blocks(), kBlocksAtATime, [&](int64_t begin, int64_t end) {
         std::vector<double> phi(features);
-        for (int64_t i = begin; i < end; ++i) {
-          map.forward(x + (index ? index[i] : i) * q, phi.data());
-          double square = 0;
-          for (int64_t f = 0; f < features; ++f) {
-            const T value = static_cast<T>(phi[f]);
-            target.at(i, f) = value;
-            square += static_cast<double>(value) * static_cast<double>(value);
+        for (int64_t b = begin; b < end; ++b) {
+          T* block = target.block(b);
+          const int64_t first = b * target.kBlock, count = std::min(n - first, target.kBlock);
+          for (int64_t i = 0; i < count; ++i) {
+            map.forward(x + (index ? index[first + i] : first + i) * q, phi.data());
+            double square = 0;
+            for (int64_t f = 0; f < features; ++f) {
+              const T value = static_cast<T>(phi[f]);
+              block[f * target.kBlock + i] = value;
+              square += static_cast<double>(value) * static_cast<double>(value);
+            }
+            block[features * target.kBlock + i] = T(1);
+            block[(features + 1) * target.kBlock + i] = static_cast<T>(square);
           }
-          target.at(i, features) = T(1);
-          target.at(i, features + 1) = static_cast<T>(square);
         }
       });
     }
@@ -170,6 +177,7 @@ class Kernel {
 
  private:
   static constexpr int64_t kDirectFeatures = 16;
+  static constexpr int64_t kBlocksAtATime = 8;
 
   // The features of one leaf for one point, and back.
   struct LeafMap {
@@ -177,32 +185,36 @@ class Kernel {
     const double* p;  // the leaf's parameters
     const double* centre;
     int64_t first, d;
+    std::vector<double> factor;  // of an input in the features: sqrt(variance_q) or 1 / lengthscale_q
 
     LeafMap(const KernelLeaf& l, const double* theta, const double* c)
-        : leaf(l), p(theta + l.first), centre(c), first(l.first), d(static_cast<int64_t>(l.dims.size())) {}
+        : leaf(l), p(theta + l.first), centre(c), first(l.first), d(static_cast<int64_t>(l.dims.size())), factor(d) {
+      const bool dot = has_dot_features(leaf.kind);
+      for (int64_t k = 0; k < d; ++k) factor[k] = dot ? std::sqrt(p[k]) : 1.0 / p[1 + k];
+    }
 
     double input(const T* x, int64_t k) const { return static_cast<double>(x[leaf.dims[k]]) - centre[leaf.dims[k]]; }
     double phase(const T* x) const {
       double u = 0;
-      for (int64_t k = 0; k < d; ++k) u += input(x, k) / p[1 + k];
+      for (int64_t k = 0; k < d; ++k) u += input(x, k) * factor[k];
       return kTwoPi * u;
     }
 
     void forward(const T* x, double* phi) const {
       if (has_dot_features(leaf.kind)) {
-        for (int64_t k = 0; k < d; ++k) phi[k] = std::sqrt(p[k]) * static_cast<double>(x[leaf.dims[k]]);
+        for (int64_t k = 0; k < d; ++k) phi[k] = factor[k] * static_cast<double>(x[leaf.dims[k]]);
       } else if (leaf.kind == Covariance::periodic) {
         for (int64_t k = 0; k < d; ++k) {
           const double u = kTwoPi * input(x, k) / p[1 + d + k];
-          phi[2 * k] = std::cos(u) / p[1 + k];
-          phi[2 * k + 1] = std::sin(u) / p[1 + k];
+          phi[2 * k] = std::cos(u) * factor[k];
+          phi[2 * k + 1] = std::sin(u) * factor[k];
         }
       } else if (leaf.kind == Covariance::cosine) {
         const double u = phase(x);
         phi[0] = std::cos(u);
         phi[1] = std::sin(u);
       } else {
-        for (int64_t k = 0; k < d; ++k) phi[k] = input(x, k) / p[1 + k];
+        for (int64_t k = 0; k < d; ++k) phi[k] = input(x, k) * factor[k];
       }
     }
 
@@ -211,7 +223,7 @@ class Kernel {
       double* d_p = d_theta + first;
       if (has_dot_features(leaf.kind)) {
         for (int64_t k = 0; k < d; ++k) {
-          d_x[leaf.dims[k]] += std::sqrt(p[k]) * phi_bar[k];
+          d_x[leaf.dims[k]] += factor[k] * phi_bar[k];
           d_p[k] += 0.5 * phi_bar[k] * phi[k] / p[k];
         }
       } else if (leaf.kind == Covariance::periodic) {
@@ -228,7 +240,7 @@ class Kernel {
           d_p[1 + k] -= kTwoPi * u_bar * input(x, k) / (p[1 + k] * p[1 + k]);
         }
       } else {
-        for (int64_t k = 0; k < d; ++k) d_x[leaf.dims[k]] += phi_bar[k] / p[1 + k];
+        for (int64_t k = 0; k < d; ++k) d_x[leaf.dims[k]] += phi_bar[k] * factor[k];
       }
     }
 
@@ -252,28 +264,46 @@ class Kernel {
     return true;
   }
 
+  // One set of points: their sums to d_x, d_theta and, where they are not known yet, the squared differences.
   template <class Task, class SumBlocks, class Blocks>
   void side(const LeafMap& map, const Task& task, double variance, const SumBlocks& sums, const Blocks& points,
             const T* x, int64_t n, const int64_t* index, int64_t q, double* d_x, double* d_theta,
             std::vector<double>& squares) const {
-    const int64_t features = task.features;
+    const int64_t features = task.features, parameters = tree_.parameters, width = features + parameters;
     const bool direct = Device::template by_differences<T>(task);
     const bool dot = task.function == PairFunction::dot || task.function == PairFunction::power;
-    std::vector<double> phi(features), phi_bar(features);
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t f = 0; f < features; ++f) {
-        phi[f] = static_cast<double>(points.at(i, f));
-        const double s = sums.at(i, f);
-        if (dot) {
-          phi_bar[f] = variance * s;
-        } else {
-          const double difference = direct ? s : sums.at(i, features) * phi[f] - s;
-          phi_bar[f] = 2.0 * variance * difference;
-          if (!direct) squares[f] += phi[f] * difference;
+    constexpr int64_t kBlock = Blocks::kBlock;
+    const int64_t ranges = (points.blocks() + kBlocksAtATime - 1) / kBlocksAtATime;
+    std::vector<double> partial(ranges * width, 0.0);
+    Device::for_ranges(points.blocks(), kBlocksAtATime, [&](int64_t begin, int64_t end) {
+      double* own_squares = partial.data() + begin / kBlocksAtATime * width;
+      double* own_theta = own_squares + features;
+      std::vector<double> phi(features), phi_bar(features);
+      for (int64_t b = begin; b < end; ++b) {
+        const T* point = points.block(b);
+        const double* sum = sums.block(b);
+        const int64_t first = b * kBlock, count = std::min(n - first, kBlock);
+        for (int64_t i = 0; i < count; ++i) {
+          const double all = direct || dot ? 0.0 : sum[features * kBlock + i];
+          for (int64_t f = 0; f < features; ++f) {
+            phi[f] = static_cast<double>(point[f * kBlock + i]);
+            const double s = sum[f * kBlock + i];
+            if (dot) {
+              phi_bar[f] = variance * s;
+            } else {
+              const double difference = direct ? s : all * phi[f] - s;
+              phi_bar[f] = 2.0 * variance * difference;
+              own_squares[f] += phi[f] * difference;
+            }
+          }
+          const int64_t row = (index ? index[first + i] : first + i) * q;
+          map.backward(x + row, phi.data(), phi_bar.data(), d_x + row, own_theta);
         }
       }
-      const int64_t row = index ? index[i] : i;
-      map.backward(x + row * q, phi.data(), phi_bar.data(), d_x + row * q, d_theta);
+    });
+    for (int64_t r = 0; r < ranges; ++r) {
+      for (int64_t f = 0; f < features; ++f) squares[f] += partial[r * width + f];
+      for (int64_t k = 0; k < parameters; ++k) d_theta[k] += partial[r * width + features + k];
     }
   }
 

@@ -12,6 +12,7 @@
 #endif
 
 #include "core/config.hpp"
+#include "cpu/unroll.hpp"
 
 #if !defined(LVM_ARCH) || !defined(LVM_VECTOR_BYTES)
 #error "LVM_ARCH and LVM_VECTOR_BYTES are set by CMake for each instruction set"
@@ -58,6 +59,25 @@ struct Pack {
   LVM_HD friend Pack operator/(Pack a, Pack b) { return a.v / b.v; }
   LVM_HD Pack& operator+=(Pack b) { return v += b.v, *this; }
   LVM_HD friend Pack min_(Pack x, Pack most) { return x.v > most.v ? most.v : x.v; }  // NaN stays
+  LVM_HD friend Pack clamp_(Pack x, Pack least, Pack most) {  // NaN stays
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 8) {
+      x.v = (V)_mm512_maskz_min_pd(0xff, (__m512d)most.v, _mm512_maskz_max_pd(0xff, (__m512d)least.v, (__m512d)x.v));
+    } else {
+      x.v = (V)_mm512_maskz_min_ps(0xffff, (__m512)most.v, _mm512_maskz_max_ps(0xffff, (__m512)least.v, (__m512)x.v));
+    }
+#elif defined(__AVX__)
+    if constexpr (sizeof(T) == 8) {
+      x.v = (V)_mm256_min_pd((__m256d)most.v, _mm256_max_pd((__m256d)least.v, (__m256d)x.v));
+    } else {
+      x.v = (V)_mm256_min_ps((__m256)most.v, _mm256_max_ps((__m256)least.v, (__m256)x.v));
+    }
+#else
+    x.v = x.v < least.v ? least.v : x.v;
+    x.v = x.v > most.v ? most.v : x.v;
+#endif
+    return x;
+  }
   LVM_HD friend Pack large_(Pack) { return Pack(lvm::large_(T(0))); }
   LVM_HD friend Pack zero_unless_positive_(Pack sign, Pack x) { return sign.v > V{} ? x.v : V{}; }
   LVM_HD friend Pack sqrt_(Pack x) {
@@ -94,22 +114,24 @@ struct Pack {
 // exp, at most about 1 ulp off over the whole range, denormal results, infinities and NaN included (the
 // measured error is in tests/ops/test_exp.py).
 //
-// x = n log 2 + r with |r| <= log(2)/2 (n log 2 in two parts, the first exact), exp(r) by its Taylor series
-// to the degree whose remainder is below a tenth of an ulp, times 2^n. n leaves the exponent range by up
-// to 64 on both sides; there 2^n is applied as 2^(n -+ shift) 2^(+- shift), so that a denormal result is
-// rounded once.
+// x = n log 2 + r with |r| <= log(2)/2 (n log 2 in two parts, the first exact); exp(r) = 1 + r + r^2 q(r), q the
+// polynomial that agrees with it at the Chebyshev nodes, of the degree whose error is a sixth of an ulp or less; times
+// 2^n in two factors, near the root of it each, so that a denormal result is rounded once and infinity is reached.
 template <class T>
 struct ExpConstants;
 
 template <>
 struct ExpConstants<double> {
-  static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52
+  static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52: added, it rounds to an integer
   static constexpr double ln2_high = 6.93147180369123816490e-01;
   static constexpr double ln2_low = 1.90821492927058770002e-10;
-  static constexpr double lowest = -750.0, highest = 710.0, small = -1000.0, large = 1000.0;
-  static constexpr double shift = 64.0, up = 0x1p64, down = 0x1p-64;
-  static constexpr int mantissa = 52, degree = 13;
+  static constexpr double lowest = -750.0, highest = 710.0;
+  static constexpr int mantissa = 52, degree = 9;
   static constexpr int64_t bias = 1023;
+  static constexpr double q[] = {0.50000000000000010221,    0.16666666666666667453,    0.041666666666624127873,
+                                 0.0083333333333300618325,  0.0013888888917213716901,  0.00019841269863053616878,
+                                 2.4801521295954375131e-05, 2.7557268459997064772e-06, 2.7620088445409748161e-07,
+                                 2.5100385495510319078e-08};
 };
 
 template <>
@@ -117,52 +139,39 @@ struct ExpConstants<float> {
   static constexpr float magic = 12582912.0f;  // 1.5 * 2^23
   static constexpr float ln2_high = 6.93359375e-01f;
   static constexpr float ln2_low = -2.12194440e-04f;
-  static constexpr float lowest = -110.0f, highest = 89.0f, small = -100.0f, large = 100.0f;
-  static constexpr float shift = 64.0f, up = 0x1p64f, down = 0x1p-64f;
-  static constexpr int mantissa = 23, degree = 7;
+  static constexpr float lowest = -110.0f, highest = 89.0f;
+  static constexpr int mantissa = 23, degree = 5;
   static constexpr int32_t bias = 127;
+  static constexpr double q[] = {0.50000000134658092001,  0.16666666681623231402,  0.041666464925285905408,
+                                 0.0083333109254809008349, 0.001393364999630925043, 0.00019890990824673653848};
 };
 
 template <class T>
 LVM_HD Pack<T> exp_(Pack<T> argument) {
   using C = ExpConstants<T>;
-  using V = typename Pack<T>::V;
-  using VI = typename Pack<T>::VI;
-  constexpr double inverse_factorial[] = {1.0,
-                                          1.0,
-                                          1.0 / 2,
-                                          1.0 / 6,
-                                          1.0 / 24,
-                                          1.0 / 120,
-                                          1.0 / 720,
-                                          1.0 / 5040,
-                                          1.0 / 40320,
-                                          1.0 / 362880,
-                                          1.0 / 3628800,
-                                          1.0 / 39916800,
-                                          1.0 / 479001600,
-                                          1.0 / 6227020800.0};
-  V x = argument.v;
-  const V lowest = V{} + C::lowest, highest = V{} + C::highest;
-  x = x < lowest ? lowest : x;  // comparisons with NaN are false: NaN goes on
-  x = x > highest ? highest : x;
+  using P = Pack<T>;
+  using V = typename P::V;
+  using VI = typename P::VI;
+  const V x = clamp_(argument, P(C::lowest), P(C::highest)).v;
   const V shifted = x * T(1.4426950408889634074) + C::magic;
   const V n = shifted - C::magic;
   V r = x - n * C::ln2_high;
   r = r - n * C::ln2_low;
-  V p = V{} + T(inverse_factorial[C::degree]);
-  for (int k = C::degree - 1; k >= 2; --k) p = p * r + T(inverse_factorial[k]);
+  V p = V{} + T(C::q[C::degree]);
+  unroll<C::degree>([&](auto k) LVM_INLINE { p = p * r + T(C::q[C::degree - 1 - k]); });
   p = p * (r * r) + r;
   p = p + T(1);
-  const V offset = n < C::small ? V{} + C::shift : (n > C::large ? V{} - C::shift : V{});
-  const V last = n < C::small ? V{} + C::down : (n > C::large ? V{} + C::up : V{} + T(1));
-  const V moved = (n + offset) + C::magic;
-  VI bits;
+  constexpr T biased = C::magic + T(C::bias);
+  const V moved = n * T(0.5) + biased, rest = (n - (moved - biased)) + biased;
+  VI bits, rest_bits;
   memcpy(&bits, &moved, sizeof(V));
-  bits = (bits + C::bias) << C::mantissa;
-  V scale;
+  memcpy(&rest_bits, &rest, sizeof(V));
+  bits <<= C::mantissa;
+  rest_bits <<= C::mantissa;
+  V scale, rest_scale;
   memcpy(&scale, &bits, sizeof(V));
-  return Pack<T>(p * scale * last);
+  memcpy(&rest_scale, &rest_bits, sizeof(V));
+  return P(p * scale * rest_scale);
 }
 
 // log(1 + x) for x >= 0 (NaN stays), at most about 1.5 ulp off.

@@ -105,7 +105,7 @@ void differences(const T* tile, int64_t count, const T* rows, const T* cols, dou
   }
 }
 
-// n numbers to memory, past the cache: whole cache lines only, the ends as usual.
+// n numbers to memory, past the cache: whole cache lines only, the ends as usual. The caller fences.
 template <class T>
 LVM_HD void stream(const T* from, T* to, int64_t n) {
   using P = Pack<T>;
@@ -192,9 +192,6 @@ void store_tile(const T* tile, int64_t rows, int64_t cols, bool transposed, bool
       memcpy(out + i * stride, tile + i * row, length * sizeof(T));
     }
   }
-#if defined(__SSE2__)
-  if (past_cache) _mm_sfence();
-#endif
 }
 
 template <class T>

@@ -16,6 +16,7 @@
 #include "device/buffer.hpp"
 #include "device/cotangent.hpp"
 #include "device/kernel_tree.hpp"
+#include "device/pause.hpp"
 #include "device/thread_pool.hpp"
 
 namespace lvm {
@@ -103,6 +104,7 @@ class CpuGram {
           }
         }
       }
+      if (past_cache) fence_stores();
     });
   }
 

@@ -11,4 +11,11 @@ inline __attribute__((always_inline)) void pause_cpu() {
 #endif
 }
 
+// Stores past the cache of this thread come before what it stores next.
+inline void fence_stores() {
+#if defined(__x86_64__)
+  __builtin_ia32_sfence();
+#endif
+}
+
 }  // namespace lvm
