@@ -3,12 +3,13 @@
 from lvmfast import bijectors, datasets, exceptions, kernels, linalg, optim, priors
 from lvmfast._backend import cpu as _cpu_module
 from lvmfast._backend import get_num_threads, release_memory, set_num_threads
-from lvmfast.models import GPLVM
+from lvmfast.models import GPLVM, GPR
 
 __version__: str = _cpu_module.version
 
 __all__ = [
     "GPLVM",
+    "GPR",
     "__version__",
     "bijectors",
     "datasets",

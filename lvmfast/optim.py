@@ -185,17 +185,21 @@ class LBFGS:
     ----------
     memory : int, default=20
         Pairs of steps and gradient changes that approximate the Hessian.
+    ftol, gtol : float >= 0
+        SciPy's own tests of convergence: the relative change of the value in one step, and the largest entry of the
+        projected gradient.
 
     References
     ----------
     Byrd, Lu, Nocedal & Zhu (1995), "A limited memory algorithm for bound constrained optimization".
     """
 
-    def __init__(self, memory: int = 20):
+    def __init__(self, memory: int = 20, ftol: float = 0.0, gtol: float = 1e-12):
         self.memory = check_integer(memory, "memory", 1)
+        self.ftol, self.gtol = check_positive(ftol, "ftol", zero=True), check_positive(gtol, "gtol", zero=True)
 
-    def minimize(self, fun: Objective, theta, *, max_iter=100, tol=0.0, on_iteration=None, state=None):
-        """At most ``max_iter`` iterations from ``theta``; see the module's docstring."""
+    def minimize(self, fun: Objective, theta, *, max_iter=100, tol=0.0, on_iteration=None, state=None, bounds=None):
+        """At most ``max_iter`` iterations from ``theta``, within ``bounds`` (p, 2); see the module's docstring."""
         start = np.array(theta if state is None else state["start"], dtype=np.float64)
         known = 0 if state is None else len(state["iterations"])
         record = _Record(fun, state)
@@ -220,13 +224,14 @@ class LBFGS:
                     start,
                     jac=True,
                     method="L-BFGS-B",
+                    bounds=bounds,
                     callback=after_iteration,
                     options={
                         "maxiter": max_iter,
                         "maxfun": 20 * max_iter + 100,
                         "maxcor": self.memory,
-                        "ftol": 0.0,
-                        "gtol": 1e-12,
+                        "ftol": self.ftol,
+                        "gtol": self.gtol,
                     },
                 )
                 converged = not stopped and (settled(reached[1], tol) or bool(result.success))

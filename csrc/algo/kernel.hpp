@@ -102,6 +102,7 @@ class Kernel {
   Kernel(const Kernel&) = delete;
 
   const KernelTree& tree() const { return tree_; }
+  const double* theta() const { return theta_.data(); }
   const auto& prepared() const { return prepared_; }
 
   // The features of n points: rows of x (.., q) row-major, or its rows index[0..n).

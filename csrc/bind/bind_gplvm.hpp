@@ -2,22 +2,13 @@
 #pragma once
 
 #include <mutex>
-#include <string>
 
 #include "algo/gplvm.hpp"
 #include "algo/gplvm_projection.hpp"
 #include "bind/bind_kernels.hpp"
+#include "bind/guarded.hpp"
 
 namespace lvm::bind {
-
-// One call at a time: the object owns scratch memory, and the GIL is released while it works.
-template <class Object>
-struct Guarded {
-  Object object;
-  std::mutex mutex;
-  template <class... A>
-  explicit Guarded(A&&... arguments) : object(std::forward<A>(arguments)...) {}
-};
 
 inline std::vector<int64_t> index_vector(const py::object& rows) {
   if (rows.is_none()) return {};

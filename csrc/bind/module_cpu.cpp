@@ -1,6 +1,7 @@
 // The module lvmfast._cpu: registers what the bind_* headers define, for the CPU.
 #include "bind/bind_cholesky_update.hpp"
 #include "bind/bind_gplvm.hpp"
+#include "bind/bind_gpr.hpp"
 #include "bind/bind_kernels.hpp"
 #include "bind/bind_linalg.hpp"
 #include "bind/bind_runtime.hpp"
@@ -21,4 +22,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_gplvm_objective<lvm::Cpu, double>(m, "GplvmObjective64");
   bind::bind_gplvm_objective<lvm::Cpu, float>(m, "GplvmObjective32");
   bind::bind_gplvm_projection<lvm::Cpu>(m);
+  bind::bind_gpr_objective<lvm::Cpu, double>(m, "GprObjective64");
+  bind::bind_gpr_objective<lvm::Cpu, float>(m, "GprObjective32");
+  bind::bind_gpr_mean<lvm::Cpu>(m);
 }

@@ -81,16 +81,18 @@ class CompiledKernel:
                 part = theta[slot.start : slot.start + slot.size]
                 if not (tiny <= part.min() and part.max() <= most):
                     raise ValueError(
-                        f"{slot.name} must be a normal {dtype} number, got {part.min():g}; use float64 inputs or rescale"
+                        f"{slot.name} must be a normal {dtype} number, got {part.min():g}; use float64 or rescale"
                     )
-        scales = [theta[s.start : s.start + s.size].min() for s in self.slots if s.own_name in ("lengthscale", "period")]
+        scales = [
+            theta[s.start : s.start + s.size].min() for s in self.slots if s.own_name in ("lengthscale", "period")
+        ]
         if not scales:
             return
         largest = max(float(np.abs(x).max(initial=0.0)) for x in inputs if x is not None)
         if largest > 0.25 * most * min(1.0, min(scales)):
             raise ValueError(
-                f"inputs divided by lengthscale must stay within {dtype}, got inputs up to {largest:g} and a lengthscale "
-                f"of {min(scales):g}; rescale"
+                f"inputs divided by lengthscale must stay within {dtype}, got inputs up to {largest:g} and a "
+                f"lengthscale of {min(scales):g}; rescale"
             )
 
 
@@ -156,7 +158,7 @@ class FreeParameters:
         value, gradient = 0.0, np.zeros_like(theta)
         for slot, parameter in self._all:
             if parameter.prior is not None:
-                part = slice(slot.start, slot.start + (1 if slot.shared else slot.size))
+                part = slot.start if slot.shared else slice(slot.start, slot.start + slot.size)
                 value += float(np.sum(parameter.prior.log_density(theta[part])))
                 gradient[part] += parameter.prior.gradient(theta[part])
         return value, gradient

@@ -80,8 +80,9 @@ class Kernel:
 
         Notes
         -----
-        The result is the same, bit for bit, for any number of threads. Besides the results (in float64) and the points
-        once more, scaled, a call allocates one tile of 2,048 numbers per thread and a few per level of sums and products.
+        The result is the same, bit for bit, for any number of threads. Besides the results (in float64) and the
+        points once more, scaled, a call allocates one tile of 2,048 numbers per thread and a few per level of sums
+        and products.
         """
         module, compiled, theta, X, Z, dtype = self._arguments(X, Z)
         given = cotangent

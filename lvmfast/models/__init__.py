@@ -1,5 +1,6 @@
 """Latent-variable models and Gaussian processes as scikit-learn estimators."""
 
 from lvmfast.models.gplvm import GPLVM, FitStatus
+from lvmfast.models.gpr import GPR
 
-__all__ = ["GPLVM", "FitStatus"]
+__all__ = ["GPLVM", "GPR", "FitStatus"]

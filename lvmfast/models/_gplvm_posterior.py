@@ -158,9 +158,7 @@ class Posterior:
         """The compiled problem for rows in reduced or in all columns (made once)."""
         if reduced not in self._projections:
             kernel = self.kernel.compiled(self.X.shape[1])
-            compiled = _backend.cpu.GplvmProjection(
-                kernel.tree, kernel.vector(), self.X, self.scales, self.noise
-            )
+            compiled = _backend.cpu.GplvmProjection(kernel.tree, kernel.vector(), self.X, self.scales, self.noise)
             for part in self.parts:
                 precision = cholesky_solve(part.L, np.eye(len(part.L)))
                 weights = part.reduced_weights if reduced else part.weights

@@ -40,7 +40,8 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Latent dimensions, q.
     kernel : lvmfast.kernels.Kernel, optional
         Any kernel without bounds and priors; where its parameters start, variances in the squared units of Y. Fixed
-        parameters stay. An array of lengthscales learns one per latent dimension. Default: RBF, variance equal to the mean square of the centred Y, one lengthscale of 1.3.
+        parameters stay; an array of lengthscales learns one per latent dimension. Default: RBF, its variance the mean
+        square of the centred Y, one lengthscale of 1.3.
     noise_variance : float > 0, optional
         Where the noise variance starts. Default: 1.3 times the mean square of the centred Y: a fit that first takes
         everything for noise moves its latents freely.
@@ -401,7 +402,9 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 problem = Problem(self.Y_train_, center=self.center)
                 square = problem.scale**2
                 noise, jitter = self.noise_variance_ / square, self.jitter_ / square
-                self._cache.posterior = Posterior(problem, self.kernel_.scaled(1.0 / square), self.embedding_, noise, jitter)
+                self._cache.posterior = Posterior(
+                    problem, self.kernel_.scaled(1.0 / square), self.embedding_, noise, jitter
+                )
         return self._cache.posterior
 
     def _project(self, scaled):

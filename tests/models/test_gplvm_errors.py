@@ -125,7 +125,7 @@ def test_parameter(name, value, error, parts):
     [
         (RBF(-1.0), ValueError, ("variance must be a finite number > 0", "got -1.0")),
         (RBF("a"), TypeError, ("variance must be a number > 0", "got 'a'")),
-        (RBF(1.0, 0.0), ValueError, ("lengthscale must be finite and > 0", "got 0.0")),
+        (RBF(1.0, 0.0), ValueError, ("lengthscale must be a finite number > 0", "got 0.0")),
         (RBF(1.0, [1, NAN]), ValueError, ("lengthscale must be finite and > 0", "got [1, nan]")),
         (RBF(1.0, [1, 2, 3]), ValueError, ("lengthscale must", "shape (2,)", "got shape (3,)")),
         (RBF(1.0, [[1, 2]]), ValueError, ("lengthscale must", "shape (2,)", "got shape (1, 2)")),

@@ -256,10 +256,10 @@ def test_constant_observations_are_refused(value):
 @pytest.mark.parametrize("lengthscale", LENGTHSCALES)
 def test_unpack_is_the_inverse_of_pack(lengthscale):
     _, objective, theta, X = make(CASES["tall"], lengthscale)
-    X_back, variance, lengthscale_back, noise = objective.unpack(theta)
+    X_back, kernel, noise = objective.unpack(theta)
     np.testing.assert_array_equal(X_back, X)
     np.testing.assert_allclose(
-        [variance, *lengthscale_back, noise],
+        [kernel.variance, *np.broadcast_to(kernel.lengthscale, 2), noise],
         [VARIANCE, *np.broadcast_to(lengthscale, 2), NOISE],
         rtol=tolerance(np.float64, 1),
     )
@@ -267,10 +267,10 @@ def test_unpack_is_the_inverse_of_pack(lengthscale):
 
 def test_parameters_below_a_floor_start_just_above_it():
     _, objective, _, X = make(CASES["tall"])
-    _, variance, lengthscale, noise = objective.unpack(objective.pack(X, RBF(1e-300, 1e-300), 1e-300))
+    _, kernel, noise = objective.unpack(objective.pack(X, RBF(1e-300, 1e-300), 1e-300))
     for value, floor in (
-        (variance, VARIANCE_FLOOR),
-        (lengthscale[0], LENGTHSCALE_FLOOR),
+        (kernel.variance, VARIANCE_FLOOR),
+        (kernel.lengthscale, LENGTHSCALE_FLOOR),
         (noise, NOISE_FLOOR),
     ):
         assert floor < value < 3 * floor

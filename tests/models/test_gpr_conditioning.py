@@ -336,7 +336,6 @@ def test_bad_points(case):
     ("noise", "error"),
     [
         (-0.1, ValueError),
-        (0.0, ValueError),
         (NAN, ValueError),
         (np.ones(3), ValueError),
         (np.array([0.1, -0.1]), ValueError),

@@ -323,9 +323,11 @@ class TestArguments:
         for shape in [(3,), (1,), (2, 1)]:
             with pytest.raises(ValueError, match=r"lengthscale must be a number or have shape \(2,\), got shape \("):
                 RBF(lengthscale=np.ones(shape))(X)
-        for bad in ("1", None, [1.0], True):
+        for bad in ("1", None, True):
             with pytest.raises(TypeError, match="variance must be a number > 0 or an array of them, got"):
                 RBF(variance=bad)(X)
+        with pytest.raises(ValueError, match=r"variance must be a number, got shape \(1,\)"):
+            RBF(variance=[1.0])(X)
 
     @pytest.mark.parametrize(
         ("dtype", "variance", "lengthscale", "x"),
