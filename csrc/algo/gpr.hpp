@@ -66,35 +66,47 @@ class GprObjective {
   typename Device::template Scratch<T> targets_, k_, a_;
 };
 
-// mean(x) = k(x, X) A for a fixed kernel, X and A: what does not change from call to call is kept.
+// k(x, X) and mean(x) = k(x, X) A for a fixed kernel, X and A: what does not change from call to call is kept.
 template <class Device>
-class GprMean {
+class GprPredictor {
  public:
   // x: (n, q) row-major; a: (n, columns) row-major.
-  GprMean(const KernelTree& tree, const double* theta, const double* x, int64_t n, int64_t q, const double* a,
-          int64_t columns)
+  GprPredictor(const KernelTree& tree, const double* theta, const double* x, int64_t n, int64_t q, const double* a,
+               int64_t columns)
       : n_(n), q_(q), columns_(columns), kernel_(tree, theta), centre_(column_centres(x, n, q)) {
     kernel_.assign(points_, x, n, q, nullptr, centre_.data());
     to_blocks(a, n, columns, a_);
   }
 
+  int64_t rows() const { return n_; }
   int64_t inputs() const { return q_; }
   int64_t columns() const { return columns_; }
 
   // out: (m, columns) row-major.
-  void evaluate(const double* x, int64_t m, double* out) const {
+  void mean(const double* x, int64_t m, double* out) const {
+    with_gram(x, m, [&](const auto& gram) {
+      typename Device::template PointBlocks<double> sums;
+      sums.resize(m, columns_, 0);
+      gram.products(a_, nullptr, sums, nullptr);
+      from_blocks(sums, out);
+    });
+  }
+
+  // out: (m, n) row-major.
+  void cross(const double* x, int64_t m, double* out) const {
+    with_gram(x, m, [&](const auto& gram) { gram.values(out, n_, false, nullptr); });
+  }
+
+ private:
+  template <class F>
+  void with_gram(const double* x, int64_t m, const F& f) const {
     Kernel<Device, double> kernel(kernel_.tree(), kernel_.theta());  // its choice of distances is the call's own
     typename Device::template KernelPoints<double> rows;
     kernel.assign(rows, x, m, q_, nullptr, centre_.data());
     kernel.choose_distances(rows, points_);
-    typename Device::template PointBlocks<double> sums;
-    sums.resize(m, columns_, 0);
-    typename Device::template Gram<double>(kernel.prepared(), rows, points_, m, n_, false)
-        .products(a_, nullptr, sums, nullptr);
-    from_blocks(sums, out);
+    f(typename Device::template Gram<double>(kernel.prepared(), rows, points_, m, n_, false));
   }
 
- private:
   int64_t n_, q_, columns_;
   Kernel<Device, double> kernel_;
   std::vector<double> centre_;

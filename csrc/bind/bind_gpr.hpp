@@ -46,9 +46,9 @@ void bind_gpr_objective(py::module_& m, const char* name) {
 }
 
 template <class Device>
-void bind_gpr_mean(py::module_& m) {
-  using Object = GprMean<Device>;
-  py::class_<Object>(m, "GprMean", "mean(x) = k(x, X) A.")
+void bind_gpr_predictor(py::module_& m) {
+  using Object = GprPredictor<Device>;
+  py::class_<Object>(m, "GprPredictor", "k(x, X) and mean(x) = k(x, X) A.")
       .def(py::init([](const KernelTree& tree, const Array<double>& theta, const Array<double>& x,
                        const Array<double>& a) {
              const PointArguments<double> points(tree, theta, x, py::none());
@@ -57,18 +57,31 @@ void bind_gpr_mean(py::module_& m) {
            }),
            py::arg("tree"), py::arg("theta"), py::arg("x"), py::arg("a"))
       .def(
-          "evaluate",
+          "mean",
           [](const Object& self, const Array<double>& x) {
             check_shape(x, {-1, self.inputs()}, "x");
             Array<double> out({static_cast<int64_t>(x.shape(0)), self.columns()});
             double* target = out.mutable_data();
             {
               py::gil_scoped_release release;
-              self.evaluate(x.data(), x.shape(0), target);
+              self.mean(x.data(), x.shape(0), target);
             }
             return out;
           },
-          py::arg("x"), "mean (m, columns) at x (m, q).");
+          py::arg("x"), "mean (m, columns) at x (m, q).")
+      .def(
+          "cross",
+          [](const Object& self, const Array<double>& x) {
+            check_shape(x, {-1, self.inputs()}, "x");
+            py::array_t<double> out = new_array<double>({x.shape(0), self.rows()}, 'C');
+            double* target = out.mutable_data();
+            {
+              py::gil_scoped_release release;
+              self.cross(x.data(), x.shape(0), target);
+            }
+            return out;
+          },
+          py::arg("x"), "k(x, X) (m, n) at x (m, q).");
 }
 
 }  // namespace lvm::bind

@@ -28,6 +28,7 @@ void install_blas_of(const py::dict& blas_table, const py::dict& lapack_table, c
   take(functions.gemm, blas_table, "gemm");
   take(functions.syrk, blas_table, "syrk");
   take(functions.trsm, blas_table, "trsm");
+  take(functions.trsv, blas_table, "trsv");
   take(functions.trmm, blas_table, "trmm");
   take(functions.potrf, lapack_table, "potrf");
   take(functions.potri, lapack_table, "potri");

@@ -24,5 +24,5 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_gplvm_projection<lvm::Cpu>(m);
   bind::bind_gpr_objective<lvm::Cpu, double>(m, "GprObjective64");
   bind::bind_gpr_objective<lvm::Cpu, float>(m, "GprObjective32");
-  bind::bind_gpr_mean<lvm::Cpu>(m);
+  bind::bind_gpr_predictor<lvm::Cpu>(m);
 }

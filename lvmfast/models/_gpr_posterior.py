@@ -37,7 +37,8 @@ class GprPosterior:
 
     def __post_init__(self):
         compiled = self.kernel.compiled(self.X.shape[1])
-        self._mean_of = _backend.cpu.GprMean(compiled.tree, compiled.vector(), self.X, np.ascontiguousarray(self.alpha))
+        alpha = np.ascontiguousarray(self.alpha)
+        self.predictor = _backend.cpu.GprPredictor(compiled.tree, compiled.vector(), self.X, alpha)
 
     def __reduce__(self):
         values = tuple(getattr(self, field.name) for field in dataclasses.fields(self))
@@ -69,7 +70,7 @@ class GprPosterior:
 
     def mean_at(self, X: np.ndarray) -> np.ndarray:
         """Shape (m, d)."""
-        return self._mean_of.evaluate(X) + self.mean(X, self.Y.shape[1])
+        return self.predictor.mean(X) + self.mean(X, self.Y.shape[1])
 
     def variance_at(self, X: np.ndarray) -> np.ndarray:
         """Of the noise-free function, shape (m,)."""
@@ -77,13 +78,13 @@ class GprPosterior:
         rows = max(1, TILE // len(self.X))
         for begin in range(0, len(X), rows):
             part = slice(begin, begin + rows)
-            half = solve_triangular(self.L, self.kernel(self.X, X[part]), overwrite=True)
+            half = solve_triangular(self.L, self.predictor.cross(X[part]).T, overwrite=True)
             variance[part] -= np.einsum("ij,ij->j", half, half)
         return np.maximum(variance, 0.0, out=variance)
 
     def covariance_at(self, X: np.ndarray) -> np.ndarray:
         """Of the noise-free function, shape (m, m)."""
-        half = solve_triangular(self.L, self.kernel(self.X, X), overwrite=True)
+        half = solve_triangular(self.L, self.predictor.cross(X).T, overwrite=True)
         covariance = self.kernel(X)
         covariance -= half.T @ half
         diagonal = np.einsum("ii->i", covariance)
@@ -103,7 +104,7 @@ class GprPosterior:
         rows = max(1, TILE // len(self.X))
         for begin in range(0, m, rows):
             part = slice(begin, begin + rows)
-            weights = cholesky_solve(self.L, self.kernel(self.X, X[part]))
+            weights = cholesky_solve(self.L, self.predictor.cross(X[part]).T, overwrite=True)
             d_variance[part] -= 2.0 * self.kernel.vjp(X[part], self.X, np.ascontiguousarray(weights.T))[0]
         return d_mean, d_variance
 

@@ -702,7 +702,7 @@ class Fantasies:
         """Posterior means at X (m, q): (s, m) or (s, m, d); with ``return_std`` also the std (m,) that all share."""
         X = as_matrix(X, "X", columns=self._posterior.X.shape[1], dtype=np.float64)
         posterior = self._posterior
-        means = posterior._mean_of.evaluate(X).reshape(len(X), self._s, self._d)
+        means = posterior.predictor.mean(X).reshape(len(X), self._s, self._d)
         means = np.moveaxis(means, 1, 0) + posterior.mean(X, self._d)
         means = means.astype(self._dtype, copy=False)
         means = means[:, :, 0] if self._single else means
