@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kRows = 4;   // rows and packs of columns that are worked on at a time: 8 chains of dependent operations
 constexpr int kPacks = 2;
+constexpr int64_t kManyFeatures = 16;
 
 template <class T>
 using PairBlock = Pack<T>[kRows][kPacks];
@@ -35,85 +36,115 @@ LVM_HD void distances_directly(const T* rows, const T* cols, int64_t features, P
   }
 }
 
-// sum_f row_f column_f
+constexpr int64_t kSlab = 64;  // features of which packed operands stay in the first cache
+
+// sum_f row_f column_f of some rows with a block of columns. The operands of a slab of features are laid out as they are
+// read: where they lie they are a power of two apart and would drive one another out of the cache.
 template <class T>
-LVM_HD void dots(const T* rows, const T* cols, int64_t features, PairBlock<T>& s) {
+void dots(const T* rows, const T* cols, int64_t features, int64_t count, T* numbers) {
   using P = Pack<T>;
-  unroll<kRows>([&](auto r) LVM_INLINE { unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c] = P(); }); });
-  for (int64_t f = 0; f < features; ++f) {
-    P column[kPacks];
-    unroll<kPacks>([&](auto c) LVM_INLINE { column[c] = P::load(cols + f * kBlock + c * P::W); });
-    unroll<kRows>([&](auto r) LVM_INLINE {
-      const P row(rows[f * kBlock + r]);
-      unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c] += row * column[c]; });
-    });
+  constexpr int64_t kCols = kPacks * P::W;
+  alignas(64) T row_pack[kTileRows * kSlab];
+  alignas(64) T col_pack[kCols * kSlab];
+  for (int64_t first = 0; first < features || first == 0; first += kSlab) {
+    const int64_t n = features - first < kSlab ? features - first : kSlab;
+    for (int64_t i = 0; i < count; i += kRows) {
+      for (int64_t f = 0; f < n; ++f) {
+        memcpy(row_pack + i * kSlab + f * kRows, rows + (first + f) * kBlock + i, kRows * sizeof(T));
+      }
+    }
+    for (int64_t j = 0; j < kBlock; j += kCols) {
+      for (int64_t f = 0; f < n; ++f) {
+        unroll<kPacks>([&](auto c) LVM_INLINE {
+          P::load(cols + (first + f) * kBlock + j + c * P::W).store(col_pack + f * kCols + c * P::W);
+        });
+      }
+      for (int64_t i = 0; i < count; i += kRows) {
+        PairBlock<T> s;
+        T* out = numbers + i * kBlock + j;
+        if (first > 0) {
+          unroll<kRows>([&](auto r) LVM_INLINE {
+            unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c] = P::load(out + r * kBlock + c * P::W); });
+          });
+        }
+        const T* row = row_pack + i * kSlab;
+        const T* column = col_pack;
+        for (int64_t f = 0; f < n; ++f, row += kRows, column += kCols) {
+          P x[kPacks];
+          unroll<kPacks>([&](auto c) LVM_INLINE { x[c] = P::load(column + c * P::W); });
+          unroll<kRows>([&](auto r) LVM_INLINE {
+            const P y(row[r]);
+            unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c] += y * x[c]; });
+          });
+        }
+        unroll<kRows>([&](auto r) LVM_INLINE {
+          unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c].store(out + r * kBlock + c * P::W); });
+        });
+      }
+    }
   }
 }
 
 // |row|^2 + |column|^2 - 2 row . column; where that cancels (the points are near one another for their distance from
 // the centre) the differences themselves.
 template <class T>
-LVM_HD void distances_by_dot(const T* rows, const T* cols, int64_t features, PairBlock<T>& s) {
+void distances_by_dot(const T* rows, const T* cols, int64_t features, int64_t count, T* numbers) {
   using P = Pack<T>;
   using V = typename P::V;
   using VI = typename P::VI;
   constexpr T kNear = T(1.0 / 16);
-  dots(rows, cols, features, s);
+  dots(rows, cols, features, count, numbers);
   const T* row_squares = rows + (features + 1) * kBlock;
   const T* col_squares = cols + (features + 1) * kBlock;
-  VI near[kRows][kPacks];
-  VI any = VI{};
-  unroll<kRows>([&](auto r) LVM_INLINE {
-    unroll<kPacks>([&](auto c) LVM_INLINE {
-      const V sum = (P(row_squares[r]) + P::load(col_squares + c * P::W)).v;
-      s[r][c].v = sum - T(2) * s[r][c].v;
-      near[r][c] = s[r][c].v < kNear * sum;
-      any |= near[r][c];
-    });
-  });
-  bool some = false;
-  for (int i = 0; i < P::W; ++i) some |= any[i] != 0;
-  if (some) {
-    PairBlock<T> direct;
-    distances_directly<0>(rows, cols, features, direct);
-    unroll<kRows>([&](auto r) LVM_INLINE {
-      unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c].v = near[r][c] ? direct[r][c].v : s[r][c].v; });
-    });
-  }
-}
-
-constexpr int64_t kStrip = kRows * kBlock;  // pairs of kRows rows with a block of columns, row after row
-
-// The number of each pair of a strip that its covariance function is a function of.
-template <class T, class F>
-LVM_HD void fill_strip(const T* rows, const T* cols, T* strip, const F& block) {
-  using P = Pack<T>;
   for (int64_t j = 0; j < kBlock; j += kPacks * P::W) {
-    PairBlock<T> s;
-    block(rows, cols + j, s);
-    unroll<kRows>([&](auto r) LVM_INLINE {
-      unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c].store(strip + r * kBlock + j + c * P::W); });
-    });
+    for (int64_t i = 0; i < count; i += kRows) {
+      PairBlock<T> s;
+      VI near[kRows][kPacks];
+      VI any = VI{};
+      T* out = numbers + i * kBlock + j;
+      unroll<kRows>([&](auto r) LVM_INLINE {
+        unroll<kPacks>([&](auto c) LVM_INLINE {
+          const V sum = (P(row_squares[i + r]) + P::load(col_squares + j + c * P::W)).v;
+          s[r][c].v = sum - T(2) * P::load(out + r * kBlock + c * P::W).v;
+          near[r][c] = s[r][c].v < kNear * sum;
+          any |= near[r][c];
+        });
+      });
+      bool some = false;
+      for (int k = 0; k < P::W; ++k) some |= any[k] != 0;
+      if (some) {
+        PairBlock<T> direct;
+        distances_directly<0>(rows + i, cols + j, features, direct);
+        unroll<kRows>([&](auto r) LVM_INLINE {
+          unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c].v = near[r][c] ? direct[r][c].v : s[r][c].v; });
+        });
+      }
+      unroll<kRows>([&](auto r) LVM_INLINE {
+        unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c].store(out + r * kBlock + c * P::W); });
+      });
+    }
   }
 }
 
+// The number of each pair of some rows with a block of columns that its covariance function is a function of.
 template <class T>
-void pair_numbers(const PairTask<T>& t, const T* rows, const T* cols, T* strip) {
-  const auto directly = [&](auto features) LVM_INLINE {
-    fill_strip(rows, cols, strip, [&](const T* r, const T* c, PairBlock<T>& s) LVM_INLINE {
-      distances_directly<decltype(features)::value>(r, c, t.features, s);
-    });
-  };
+void pair_numbers(const PairTask<T>& t, const T* rows, const T* cols, int64_t count, T* numbers) {
+  using P = Pack<T>;
   if (t.function == PairFunction::dot || t.function == PairFunction::power) {
-    return fill_strip(rows, cols, strip, [&](const T* r, const T* c, PairBlock<T>& s) LVM_INLINE {
-      dots(r, c, t.features, s);
-    });
+    return dots(rows, cols, t.features, count, numbers);
   }
-  if (t.by_dot) {
-    return fill_strip(rows, cols, strip, [&](const T* r, const T* c, PairBlock<T>& s) LVM_INLINE {
-      distances_by_dot(r, c, t.features, s);
-    });
-  }
+  if (t.by_dot) return distances_by_dot(rows, cols, t.features, count, numbers);
+  const auto directly = [&](auto features) LVM_INLINE {
+    for (int64_t i = 0; i < count; i += kRows) {
+      for (int64_t j = 0; j < kBlock; j += kPacks * P::W) {
+        PairBlock<T> s;
+        distances_directly<decltype(features)::value>(rows + i, cols + j, t.features, s);
+        unroll<kRows>([&](auto r) LVM_INLINE {
+          unroll<kPacks>([&](auto c) LVM_INLINE { s[r][c].store(numbers + (i + r) * kBlock + j + c * P::W); });
+        });
+      }
+    }
+  };
   switch (t.features) {
     case 1: return directly(Constant<1>());
     case 2: return directly(Constant<2>());
@@ -123,13 +154,13 @@ void pair_numbers(const PairTask<T>& t, const T* rows, const T* cols, T* strip) 
 }
 
 template <class Function, class T>
-void values_of(const PairTask<T>& t, const T* strip, TileMode mode, T* out) {
+void values_of(const PairTask<T>& t, const T* numbers, int64_t n, TileMode mode, T* out) {
   using P = Pack<T>;
   const P variance(t.variance);
   const Shape<P> shape{P(t.shape), t.degree};
-  for (int64_t k = 0; k < kStrip; k += 4 * P::W) {
+  for (int64_t k = 0; k < n; k += 4 * P::W) {
     unroll<4>([&](auto u) LVM_INLINE {
-      P value = variance * Function::value(P::load(strip + k + u * P::W), shape);
+      P value = variance * Function::value(P::load(numbers + k + u * P::W), shape);
       if (mode == TileMode::add) value += P::load(out + k + u * P::W);
       if (mode == TileMode::multiply) value = value * P::load(out + k + u * P::W);
       value.store(out + k + u * P::W);
@@ -138,15 +169,15 @@ void values_of(const PairTask<T>& t, const T* strip, TileMode mode, T* out) {
 }
 
 template <class Function, class T>
-void pullback_of(const PairTask<T>& t, const T* strip, T* out, double* sums) {
+void pullback_of(const PairTask<T>& t, const T* numbers, int64_t n, T* out, double* sums) {
   using P = Pack<T>;
   const Shape<P> shape{P(t.shape), t.degree};
   P values, shapes;
-  for (int64_t k = 0; k < kStrip; k += 2 * P::W) {
+  for (int64_t k = 0; k < n; k += 2 * P::W) {
     unroll<2>([&](auto u) LVM_INLINE {
       const P cotangent = P::load(out + k + u * P::W);
       P value, slope, by_shape;
-      Function::pull(P::load(strip + k + u * P::W), shape, value, slope, by_shape);
+      Function::pull(P::load(numbers + k + u * P::W), shape, value, slope, by_shape);
       values += cotangent * value;
       if constexpr (Function::kShape) shapes += cotangent * by_shape;
       (cotangent * slope).store(out + k + u * P::W);
@@ -156,27 +187,36 @@ void pullback_of(const PairTask<T>& t, const T* strip, T* out, double* sums) {
   if constexpr (Function::kShape) sums[1] += shapes.sum();
 }
 
+// f(numbers, first row, how many numbers) for some rows after the others: for four at a time, which stay in registers and
+// the first cache, or for all, where the features of a block of columns fill it.
+template <class T, class F>
+LVM_HD void each_part(const PairTask<T>& t, const T* rows, const T* cols, int64_t count, const F& f) {
+  alignas(64) T numbers[kTile];
+  const int64_t step = t.features > kManyFeatures ? kTileRows : kRows;
+  for (int64_t i = 0; i < count; i += step) {
+    const int64_t here = (count - i < step ? count - i + kRows - 1 : step) / kRows * kRows;
+    pair_numbers(t, rows + i, cols, here, numbers);
+    f(numbers, i, here * kBlock);
+  }
+}
+
 }  // namespace
 
 template <class T>
 void pair_values(const PairTask<T>& t, const T* rows, const T* cols, int64_t count, TileMode mode, T* tile) {
-  alignas(64) T strip[kStrip];
   visit_pair_function(t.function, [&](auto function) LVM_INLINE {
-    for (int64_t i = 0; i < count; i += kRows) {
-      pair_numbers(t, rows + i, cols, strip);
-      values_of<decltype(function)>(t, strip, mode, tile + i * kBlock);
-    }
+    each_part(t, rows, cols, count, [&](const T* numbers, int64_t i, int64_t n) LVM_INLINE {
+      values_of<decltype(function)>(t, numbers, n, mode, tile + i * kBlock);
+    });
   });
 }
 
 template <class T>
 void pair_pullback(const PairTask<T>& t, const T* rows, const T* cols, int64_t count, T* tile, double* sums) {
-  alignas(64) T strip[kStrip];
   visit_pair_function(t.function, [&](auto function) LVM_INLINE {
-    for (int64_t i = 0; i < count; i += kRows) {
-      pair_numbers(t, rows + i, cols, strip);
-      pullback_of<decltype(function)>(t, strip, tile + i * kBlock, sums);
-    }
+    each_part(t, rows, cols, count, [&](const T* numbers, int64_t i, int64_t n) LVM_INLINE {
+      pullback_of<decltype(function)>(t, numbers, n, tile + i * kBlock, sums);
+    });
   });
 }
 
