@@ -482,9 +482,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
                     return bool(self.callback(status))
 
                 try:
-                    result = optimizer.minimize(
-                        Trial(objective), theta, max_iter=self.max_iter, on_iteration=on_iteration, bounds=bounds
-                    )
+                    result = self._descend(optimizer, objective, theta, on_iteration, bounds)
                 except (LvmfastError, OverflowError) as error:
                     failure = failure or error
                     continue
@@ -509,6 +507,24 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
             interrupted,
             stopped,
         )
+
+    def _descend(self, optimizer, objective, theta, on_iteration, bounds):
+        """One start. A line search that fails begins again without memory, once: near the limit of rounding it may."""
+        options = {"on_iteration": on_iteration, "bounds": bounds}
+        result = optimizer.minimize(Trial(objective), theta, max_iter=self.max_iter, **options)
+        left = self.max_iter - len(result.values)
+        if "ABNORMAL" not in result.message or not left or not result.values:
+            return result
+        again = optimizer.minimize(Trial(objective), result.theta, max_iter=left, **options)
+        again.n_evaluations += result.n_evaluations
+        gained = result.values[-1] - min(again.values, default=result.values[-1])
+        if "ABNORMAL" in again.message and gained <= self.tol * max(1.0, abs(result.values[-1])):
+            again.converged, again.message = True, "the loss changes no more than by rounding"
+        if not again.values or again.values[-1] > result.values[-1]:
+            again.theta = result.theta
+            again.values = [*again.values, result.values[-1]]
+        again.values = [*result.values, *again.values]
+        return again
 
     @staticmethod
     def _draw_start(objective, start, bounds, rng) -> np.ndarray:
