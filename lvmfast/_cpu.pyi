@@ -8,8 +8,23 @@ from numpy.typing import NDArray
 
 T = TypeVar("T", np.float32, np.float64)
 
-class StationaryKind(enum.Enum):
+class Covariance(enum.Enum):
     rbf = 0
+    matern12 = 1
+    matern32 = 2
+    matern52 = 3
+    rational_quadratic = 4
+    periodic = 5
+    linear = 6
+    polynomial = 7
+    cosine = 8
+    constant = 9
+    white = 10
+
+class KernelTree:
+    parameters: int
+    def add_leaf(self, kind: Covariance, dims: list[int], degree: int) -> int: ...
+    def add_node(self, product: bool, parts: list[int]) -> int: ...
 
 compiler: str
 version: str
@@ -59,21 +74,26 @@ def cholesky_update_vjp(
     u_bar: NDArray[T],
 ) -> None: ...
 def gram(
-    kind: StationaryKind,
-    x: NDArray[T],
-    z: NDArray[T] | None,
-    variance: float,
-    lengthscale: NDArray[T],
-    out: NDArray[T],
+    tree: KernelTree, theta: NDArray[np.float64], x: NDArray[T], z: NDArray[T] | None, out: NDArray[T]
 ) -> None: ...
+def gram_diagonal(tree: KernelTree, theta: NDArray[np.float64], x: NDArray[T]) -> NDArray[T]: ...
+def gram_diagonal_vjp(
+    tree: KernelTree, theta: NDArray[np.float64], x: NDArray[T], cotangent: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 def gram_vjp(
-    kind: StationaryKind,
+    tree: KernelTree, theta: NDArray[np.float64], x: NDArray[T], z: NDArray[T] | None, cotangent: NDArray[T]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]: ...
+def gram_matmul(
+    tree: KernelTree, theta: NDArray[np.float64], x: NDArray[T], z: NDArray[T] | None, v: NDArray[T]
+) -> NDArray[T]: ...
+def gram_matmul_vjp(
+    tree: KernelTree,
+    theta: NDArray[np.float64],
     x: NDArray[T],
     z: NDArray[T] | None,
+    v: NDArray[T],
     cotangent: NDArray[T],
-    variance: float,
-    lengthscale: NDArray[T],
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, float, NDArray[np.float64]]: ...
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[T], NDArray[np.float64]]: ...
 def exp(x: NDArray[T]) -> NDArray[T]: ...
 def softplus(x: NDArray[T]) -> NDArray[T]: ...
 def softplus_derivative(x: NDArray[T]) -> NDArray[T]: ...
@@ -85,15 +105,14 @@ class _GplvmObjective(Generic[T]):
     def add_group(self, rows: NDArray[np.int64] | None, r: NDArray[T], columns: float) -> None: ...
     def evaluate(
         self,
-        kind: StationaryKind,
+        tree: KernelTree,
+        theta: NDArray[np.float64],
         x: NDArray[T],
-        variance: float,
-        lengthscale: NDArray[T],
         noise: float,
         jitter: float,
         first_jitter: float,
         last_jitter: float,
-    ) -> tuple[int, int, float, float, NDArray[np.float64], float, NDArray[np.float64], float]: ...
+    ) -> tuple[int, int, float, float, NDArray[np.float64], NDArray[np.float64], float]: ...
 
 class GplvmObjective64(_GplvmObjective[np.float64]): ...
 class GplvmObjective32(_GplvmObjective[np.float32]): ...
@@ -101,10 +120,10 @@ class GplvmObjective32(_GplvmObjective[np.float32]): ...
 class GplvmProjection:
     def __init__(
         self,
-        kind: StationaryKind,
+        tree: KernelTree,
+        theta: NDArray[np.float64],
         x: NDArray[np.float64],
-        variance: float,
-        lengthscale: NDArray[np.float64],
+        scale: NDArray[np.float64],
         noise: float,
     ) -> None: ...
     def add_group(
@@ -128,3 +147,27 @@ class GplvmProjection:
         tolerance: float,
         max_evaluations: int,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]: ...
+
+class _GprObjective(Generic[T]):
+    def __init__(
+        self, x: NDArray[T], targets: NDArray[T], basis: int, own_noise: NDArray[np.float64] | None
+    ) -> None: ...
+    def evaluate(
+        self,
+        tree: KernelTree,
+        theta: NDArray[np.float64],
+        noise: float,
+        jitter: float,
+        first_jitter: float,
+        last_jitter: float,
+    ) -> tuple[int, int, float, float, NDArray[np.float64], float]: ...
+
+class GprObjective64(_GprObjective[np.float64]): ...
+class GprObjective32(_GprObjective[np.float32]): ...
+
+class GprPredictor:
+    def __init__(
+        self, tree: KernelTree, theta: NDArray[np.float64], x: NDArray[np.float64], a: NDArray[np.float64]
+    ) -> None: ...
+    def mean(self, x: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def cross(self, x: NDArray[np.float64]) -> NDArray[np.float64]: ...

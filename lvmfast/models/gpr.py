@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import time
 import warnings
 
@@ -466,13 +467,14 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 theta = start if restart == 0 else self._draw_start(objective, start, bounds, rng)
                 done, asked = iterations, evaluations
 
-                def on_iteration(progress, done=done, asked=asked, restart=restart):
-                    bar.n = done + len(progress.values)
+                def on_iteration(progress, before=0, done=done, asked=asked, restart=restart):
+                    iteration = done + before + len(progress.values)
+                    bar.n = iteration
                     bar.set_postfix(loss=f"{progress.values[-1]:.4f}")
                     if self.callback is None:
                         return False
                     status = GprStatus(
-                        done + len(progress.values),
+                        iteration,
                         progress.values[-1],
                         asked + progress.n_evaluations,
                         time.perf_counter() - begun,
@@ -510,12 +512,19 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _descend(self, optimizer, objective, theta, on_iteration, bounds):
         """One start. A line search that fails begins again without memory, once: near the limit of rounding it may."""
-        options = {"on_iteration": on_iteration, "bounds": bounds}
-        result = optimizer.minimize(Trial(objective), theta, max_iter=self.max_iter, **options)
+        result = optimizer.minimize(
+            Trial(objective), theta, max_iter=self.max_iter, on_iteration=on_iteration, bounds=bounds
+        )
         left = self.max_iter - len(result.values)
         if "ABNORMAL" not in result.message or not left or not result.values:
             return result
-        again = optimizer.minimize(Trial(objective), result.theta, max_iter=left, **options)
+        again = optimizer.minimize(
+            Trial(objective),
+            result.theta,
+            max_iter=left,
+            on_iteration=functools.partial(on_iteration, before=len(result.values)),
+            bounds=bounds,
+        )
         again.n_evaluations += result.n_evaluations
         gained = result.values[-1] - min(again.values, default=result.values[-1])
         if "ABNORMAL" in again.message and gained <= self.tol * max(1.0, abs(result.values[-1])):
