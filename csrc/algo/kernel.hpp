@@ -160,12 +160,12 @@ class Kernel {
       const KernelLeaf& leaf = tree_.leaves[l];
       const auto& task = prepared_.tasks[l];
       const double variance = static_cast<double>(task.variance);
-      const LeafMap map(leaf, theta_.data(), centre);
       const int64_t d = static_cast<int64_t>(leaf.dims.size());
       if (!has_dot_features(leaf.kind)) d_theta[leaf.first] += sums[l].value;
       if (leaf.kind == Covariance::rational_quadratic) d_theta[leaf.first + d + 1] += variance * sums[l].shape;
       if (leaf.kind == Covariance::polynomial) d_theta[leaf.first + d] += sums[l].shape;
       if (!task.features) continue;
+      const LeafMap map(leaf, theta_.data(), centre);
       std::vector<double> squares(task.features, 0.0);
       side(map, task, variance, sums[l].rows, rows[l], x, n, index, q, d_x, d_theta, squares);
       if (d_z) side(map, task, variance, sums[l].cols, cols[l], z, m, nullptr, q, d_z, d_theta, squares);
@@ -180,7 +180,7 @@ class Kernel {
   static constexpr int64_t kDirectFeatures = 16;
   static constexpr int64_t kBlocksAtATime = 8;
 
-  // The features of one leaf for one point, and back.
+  // The features of one leaf that has some for one point, and back.
   struct LeafMap {
     const KernelLeaf& leaf;
     const double* p;  // the leaf's parameters
