@@ -13,8 +13,10 @@ __all__ = [
     "as_lines",
     "as_matrix",
     "broadcast_batch",
+    "check_callback",
     "check_choice",
     "check_integer",
+    "check_jitter",
     "check_positive",
     "check_rng",
     "check_square",
@@ -126,6 +128,21 @@ def check_integer(value, name: str, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
     return int(value)
+
+
+def check_jitter(jitter) -> None:
+    """Raise unless ``jitter`` is "auto" or a number >= 0."""
+    if isinstance(jitter, str):
+        if jitter != "auto":
+            raise ValueError(f"jitter must be 'auto' or a number >= 0, got {jitter!r}")
+    else:
+        check_positive(jitter, "jitter", zero=True)
+
+
+def check_callback(callback) -> None:
+    """Raise unless ``callback`` is None or can be called."""
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, got {callback!r}")
 
 
 def check_rng(rng):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lvmfast import _backend
-from lvmfast._validation import check_choice, check_integer, check_positive
+from lvmfast._validation import check_callback, check_choice, check_integer, check_jitter, check_positive
 from lvmfast.kernels import Kernel
 
 
@@ -35,10 +35,6 @@ def check_parameters(model, n: int, d: int) -> None:
     check_choice(model.optimizer, "optimizer", ("auto", "lbfgs", "adam"))
     check_integer(model.max_iter, "max_iter", 1)
     check_positive(model.tol, "tol", zero=True)
-    if model.jitter != "auto":
-        if isinstance(model.jitter, str):
-            raise ValueError(f"jitter must be 'auto' or a number >= 0, got {model.jitter!r}")
-        check_positive(model.jitter, "jitter", zero=True)
-    if model.callback is not None and not callable(model.callback):
-        raise TypeError(f"callback must be callable, got {model.callback!r}")
+    check_jitter(model.jitter)
+    check_callback(model.callback)
     _backend.check_device(model.device)

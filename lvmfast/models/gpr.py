@@ -15,7 +15,16 @@ from tqdm.auto import tqdm
 
 from lvmfast import _backend
 from lvmfast._interrupt import deferred_interrupt
-from lvmfast._validation import as_float_array, as_matrix, check_choice, check_integer, check_positive, check_rng
+from lvmfast._validation import (
+    as_float_array,
+    as_matrix,
+    check_callback,
+    check_choice,
+    check_integer,
+    check_jitter,
+    check_positive,
+    check_rng,
+)
 from lvmfast.exceptions import FitInterruptedWarning, LvmfastError, NonFiniteError
 from lvmfast.kernels import RBF, Kernel
 from lvmfast.linalg import cholesky_solve
@@ -606,12 +615,8 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_integer(self.n_restarts, "n_restarts", 0)
         check_integer(self.max_iter, "max_iter", 1)
         check_positive(self.tol, "tol", zero=True)
-        if self.jitter != "auto":
-            if isinstance(self.jitter, str):
-                raise ValueError(f"jitter must be 'auto' or a number >= 0, got {self.jitter!r}")
-            check_positive(self.jitter, "jitter", zero=True)
-        if self.callback is not None and not callable(self.callback):
-            raise TypeError(f"callback must be callable, got {self.callback!r}")
+        check_jitter(self.jitter)
+        check_callback(self.callback)
         _backend.check_device(self.device)
         if self.noise_variance is None:
             return 0.1 * spread_of(Y)

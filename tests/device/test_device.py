@@ -28,6 +28,11 @@ class FakeGpuArray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")  # CuPy's words
 
 
+def fitted_gpr():
+    """A regression on two rows."""
+    return lvm.GPR(noise_variance=0.1, optimizer=None).fit(I, [0.0, 1.0])
+
+
 CALLS = {
     "cholesky": lambda g: lvm.linalg.cholesky(g),
     "cholesky_vjp, L": lambda g: lvm.linalg.cholesky_vjp(g, I),
@@ -49,6 +54,12 @@ CALLS = {
     "RBF.vjp, X": lambda g: k.vjp(g, None, I),
     "RBF.vjp, Z": lambda g: k.vjp(I, g, I),
     "RBF.vjp, cotangent": lambda g: k.vjp(I, None, g),
+    "RBF.matmul, X": lambda g: k.matmul(g, None, I),
+    "RBF.matmul, Z": lambda g: k.matmul(I, g, I),
+    "RBF.matmul, V": lambda g: k.matmul(I, None, g),
+    "RBF.matmul_vjp, cotangent": lambda g: k.matmul_vjp(I, None, I, g),
+    "sum": lambda g: (k + lvm.kernels.White())(g),
+    "Exp.forward": lambda g: lvm.bijectors.Exp().forward(g),
     "Softplus.forward": lambda g: Softplus().forward(g),
     "Softplus.derivative": lambda g: Softplus().derivative(g),
     "Softplus.inverse": lambda g: Softplus().inverse(g),
@@ -56,6 +67,14 @@ CALLS = {
     "Softplus.vjp, u": lambda g: Softplus().vjp(g, I),
     "Softplus.vjp, y_bar": lambda g: Softplus().vjp(I, g),
     "GPLVM.fit": lambda g: lvm.GPLVM().fit(g),
+    "GPR.fit, X": lambda g: lvm.GPR().fit(g, [0.0, 1.0]),
+    "GPR.fit, y": lambda g: lvm.GPR().fit(I, g),
+    "GPR.predict": lambda g: fitted_gpr().predict(g),
+    "GPR.predict_gradient": lambda g: fitted_gpr().predict_gradient(g),
+    "GPR.condition_on, X": lambda g: fitted_gpr().condition_on(g, [0.0, 1.0]),
+    "GPR.condition_on, y": lambda g: fitted_gpr().condition_on(I, g),
+    "GPR.fantasize, Y": lambda g: fitted_gpr().fantasize(I, g),
+    "GPR.pathwise_samples": lambda g: fitted_gpr().pathwise_samples()(g),
 }
 
 

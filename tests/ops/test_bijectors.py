@@ -1,4 +1,4 @@
-"""Softplus against mpmath: both tails, the way back, the floor."""
+"""Softplus against mpmath: both tails, the way back, the floor; Exp beside NumPy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from helpers import assert_near, tolerance
 from reference import bijectors as oracle
 from reference.kernels import ulp_error
 
-from lvmfast.bijectors import Softplus
+from lvmfast.bijectors import Exp, Softplus
 
 ULPS = 4  # two library functions of at most 1 ulp, and an addition
 
@@ -127,3 +127,27 @@ def test_shapes_and_types(method):
 
 def test_repr():
     assert repr(Softplus(1e-6)) == "Softplus(floor=1e-06)"
+
+
+class TestExp:
+    def test_values(self, dtype):
+        u = np.linspace(-80, 80, 41).astype(dtype)
+        bijector = Exp()
+        for method in (bijector.forward, bijector.derivative):
+            np.testing.assert_array_equal(method(u), np.exp(u))
+            assert method(u).dtype == dtype
+        np.testing.assert_array_equal(bijector.forward_log_det(u), u)
+        np.testing.assert_array_equal(bijector.vjp(u, np.full_like(u, 3)), 3 * np.exp(u))
+        assert_near(bijector.inverse(bijector.forward(u)), u, tolerance(dtype, 1, 80))
+
+    def test_ends_of_the_range(self):
+        np.testing.assert_array_equal(Exp().forward([-1000.0, 1000.0]), [0.0, np.inf])
+
+    @pytest.mark.parametrize("bad", [0.0, -1.0, np.nan])
+    def test_inverse_of_what_is_not_positive(self, bad):
+        with pytest.raises(ValueError, match="y must be > 0, got"):
+            Exp().inverse([1.0, bad])
+
+    def test_equality(self):
+        assert Exp() == Exp() and hash(Exp()) == hash(Exp()) and Exp() != Softplus() and repr(Exp()) == "Exp()"
+        assert Softplus(0.1) == Softplus(0.1) != Softplus(0.2) and hash(Softplus(0.1)) == hash(Softplus(0.1))

@@ -161,6 +161,30 @@ class TestLBFGS:
             with pytest.raises(TypeError, match="memory must be an integer >= 1, got"):
                 LBFGS(bad)
 
+    def test_bounds_hold_and_stop_at_the_edge(self):
+        asked = []
+
+        def fun(theta):
+            asked.append(theta.copy())
+            return float(np.sum((theta - 3.0) ** 2)), 2 * (theta - 3.0)
+
+        bounds = np.array([[-1.0, 1.0], [-5.0, 5.0]])
+        result = LBFGS().minimize(fun, np.zeros(2), bounds=bounds)
+        np.testing.assert_allclose(result.theta, [1.0, 3.0], atol=1e-8)
+        assert result.converged and all((bounds[:, 0] <= t).all() and (t <= bounds[:, 1]).all() for t in asked)
+
+    def test_scipys_own_tests_of_convergence(self):
+        def fun(theta):
+            return float(np.sum(theta**4)), 4 * theta**3
+
+        counts = [
+            LBFGS(**options).minimize(fun, np.full(3, 2.0), max_iter=500).n_evaluations
+            for options in ({"gtol": 1e-1}, {"gtol": 1e-6}, {"ftol": 1e-2}, {"ftol": 1e-8})
+        ]
+        assert counts[0] < counts[1] and counts[2] < counts[3]
+        with pytest.raises(ValueError, match="gtol must be"):
+            LBFGS(gtol=-1.0)
+
     def test_the_record_answers(self):
         """Going on asks nothing that was asked before."""
         first, second, whole = Counted(), Counted(), Counted()
