@@ -44,7 +44,7 @@ template <class T>
 void dots(const T* rows, const T* cols, int64_t features, int64_t count, T* numbers) {
   using P = Pack<T>;
   constexpr int64_t kCols = kPacks * P::W;
-  alignas(64) T row_pack[kTileRows * kSlab];
+  alignas(64) T row_pack[kBlock * kSlab];
   alignas(64) T col_pack[kCols * kSlab];
   for (int64_t first = 0; first < features || first == 0; first += kSlab) {
     const int64_t n = features - first < kSlab ? features - first : kSlab;
@@ -192,7 +192,7 @@ void pullback_of(const PairTask<T>& t, const T* numbers, int64_t n, T* out, doub
 template <class T, class F>
 LVM_HD void each_part(const PairTask<T>& t, const T* rows, const T* cols, int64_t count, const F& f) {
   alignas(64) T numbers[kTile];
-  const int64_t step = t.features > kManyFeatures ? kTileRows : kRows;
+  const int64_t step = t.features > kManyFeatures ? kBlock : kRows;
   for (int64_t i = 0; i < count; i += step) {
     const int64_t here = (count - i < step ? count - i + kRows - 1 : step) / kRows * kRows;
     pair_numbers(t, rows + i, cols, here, numbers);

@@ -11,13 +11,11 @@
 
 namespace lvm::cpu {
 
-// Kernel matrices are made in tiles of kTileRows rows (of one half block of points) by kBlock columns (one block), small
-// enough for the first cache; a tile is row-major with kBlock numbers to a row.
-constexpr int64_t kPad = 16;         // row_gemm takes columns in multiples of it
-constexpr int64_t kBlock = 64;       // points that lie together
-constexpr int64_t kTileRows = 32;    // rows of a tile
-constexpr int64_t kTile = kTileRows * kBlock;
-constexpr int64_t kDirect = 3;       // up to so many features gradients are taken from differences, one by one
+// Kernel matrices are made in tiles of one block of points by another; a tile is row-major with kBlock numbers to a row.
+constexpr int64_t kPad = 16;          // row_gemm takes columns in multiples of it
+constexpr int64_t kBlock = 64;        // points that lie together
+constexpr int64_t kTile = kBlock * kBlock;
+constexpr int64_t kDirect = 3;        // up to so many features gradients are taken from differences, one by one
 constexpr int64_t kPanelDepth = 512;  // depth of one packed panel of row_gemm
 
 // One covariance function of a tree, as the tile kernels see it: value(s) of a pair of points, times the variance.
@@ -81,7 +79,7 @@ struct CholeskyUpdateTask {
 
 template <class T>
 struct KernelFunctions {
-  // tile (mode)= variance * value of `count` rows (from `rows`, within a block) and a block of columns
+  // tile (mode)= variance * value of the first `count` of a block of rows and a block of columns
   void (*pair_values)(const PairTask<T>&, const T* rows, const T* cols, int64_t count, TileMode mode, T* tile);
   // tile: cotangent -> cotangent * slope (both without the variance); sums[0] += sum cotangent * value, and
   // sums[1] += sum cotangent * d value / d shape

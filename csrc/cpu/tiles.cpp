@@ -133,16 +133,16 @@ LVM_HD void stream(const T* from, T* to, int64_t n) {
 #endif
 }
 
-// out[j * kTileRows + i] = tile[i * kBlock + j]
+// out[j * kBlock + i] = tile[i * kBlock + j]
 template <class T>
 void transpose_tile(const T* tile, T* out) {
   constexpr int W = kWidth<T>;
-  for (int64_t i = 0; i < kTileRows; i += W) {
+  for (int64_t i = 0; i < kBlock; i += W) {
     for (int64_t j = 0; j < kBlock; j += W) {
       Pack<T> x[W];
       unroll<W>([&](auto r) LVM_INLINE { x[r] = Pack<T>::load(tile + (i + r) * kBlock + j); });
       transpose_blocks<T, W>(x);
-      unroll<W>([&](auto r) LVM_INLINE { x[r].store(out + (j + r) * kTileRows + i); });
+      unroll<W>([&](auto r) LVM_INLINE { x[r].store(out + (j + r) * kBlock + i); });
     }
   }
 }
@@ -183,7 +183,7 @@ void store_tile(const T* tile, int64_t rows, int64_t cols, bool transposed, bool
     tile = turned;
     lines = cols;
     length = rows;
-    row = kTileRows;
+    row = kBlock;
   }
   for (int64_t i = 0; i < lines; ++i) {
     if (past_cache) {
@@ -199,10 +199,10 @@ void load_tile(const T* c, int64_t stride, int64_t rows, int64_t cols, bool tran
   constexpr int W = kWidth<T>;
   using P = Pack<T>;
   const P factor(scale);
-  if (rows == kTileRows && cols == kBlock) {
+  if (rows == kBlock && cols == kBlock) {
     if (transposed) {
       for (int64_t j = 0; j < kBlock; j += W) {
-        for (int64_t i = 0; i < kTileRows; i += W) {
+        for (int64_t i = 0; i < kBlock; i += W) {
           P x[W];
           unroll<W>([&](auto r) LVM_INLINE { x[r] = P::load(c + (j + r) * stride + i); });
           transpose_blocks<T, W>(x);
@@ -215,7 +215,7 @@ void load_tile(const T* c, int64_t stride, int64_t rows, int64_t cols, bool tran
         }
       }
     } else {
-      for (int64_t i = 0; i < kTileRows; ++i) {
+      for (int64_t i = 0; i < kBlock; ++i) {
         for (int64_t j = 0; j < kBlock; j += W) {
           T* out = tile + i * kBlock + j;
           P x = P::load(c + i * stride + j) * factor;

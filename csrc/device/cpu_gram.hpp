@@ -1,7 +1,7 @@
 // Kernel matrices on the CPU: which tile is made when, by whom, and what becomes of it.
 //
 // Nothing of the size of the kernel matrix is ever held: values, products with vectors and pull-backs all go through
-// tiles of kTileRows x kBlock numbers in a thread's scratch memory. Pull-backs and symmetric products use every tile for
+// tiles of kBlock x kBlock numbers in a thread's scratch memory. Pull-backs and symmetric products use every tile for
 // its rows and for its columns; the points are cut into at most kParties parties that meet in rounds, each party once a
 // round (as in a tournament), so that no two threads ever add to the same numbers and the order of every sum is fixed by
 // the number of points alone: the bits do not depend on the threads.
@@ -89,20 +89,15 @@ class CpuGram {
       const int64_t block = same_ ? blocks - 1 - chunk : chunk;  // the longest first
       const int64_t last = same_ ? block : count_blocks(m_) - 1;
       for (int64_t other = 0; other <= last; ++other) {
+        const int64_t i = block * kBlock, rows = std::min(n_ - i, kBlock);
         const int64_t j = other * kBlock, cols = std::min(m_ - j, kBlock);
-        for (int64_t half = 0; half < kBlock; half += kTileRows) {
-          const int64_t i = block * kBlock + half, rows = std::min(n_ - i, kTileRows);
-          if (rows <= 0) break;
-          value(root(), {block, half, rows, other}, TileMode::set, tile, tile + kTile);
-          if (same_ && other == block) {
-            store_diagonal_tile(tile, i, j, rows, out, stride, lower, diagonal);
-          } else {
-            table().store_tile(tile, rows, cols, false, past_cache, out + i * stride + j, stride);
-            if (same_ && !lower) {
-              table().store_tile(tile, rows, cols, true, past_cache, out + j * stride + i, stride);
-            }
-          }
+        value(root(), {block, other, rows}, TileMode::set, tile, tile + kTile);
+        if (same_ && other == block) {
+          store_diagonal_tile(tile, i, rows, out, stride, lower, diagonal);
+          continue;
         }
+        table().store_tile(tile, rows, cols, false, past_cache, out + i * stride + j, stride);
+        if (same_ && !lower) table().store_tile(tile, rows, cols, true, past_cache, out + j * stride + i, stride);
       }
       if (past_cache) fence_stores();
     });
@@ -117,9 +112,9 @@ class CpuGram {
       T* tile = scratch(tiles);
       value(root(), p, TileMode::set, tile, tile + kTile);
       const bool both = same_ ? !diagonal : d_cols != nullptr;
-      table().tile_products(tile, p.rows, v.features(), same_ ? v.block(p.block) + p.half : u ? u->block(p.block) + p.half : nullptr,
-                            v.block(p.other), d_rows.block(p.block) + p.half,
-                            both ? (same_ ? d_rows : *d_cols).block(p.other) : nullptr);
+      const T* left = same_ ? v.block(p.block) : u ? u->block(p.block) : nullptr;
+      double* d_other = both ? (same_ ? d_rows : *d_cols).block(p.other) : nullptr;
+      table().tile_products(tile, p.rows, v.features(), left, v.block(p.other), d_rows.block(p.block), d_other);
     };
     if (same_ || d_cols) {
       each_pair(same_, [&](int64_t, const Place& p, bool diagonal) { place(p, diagonal); });
@@ -163,15 +158,15 @@ class CpuGram {
     }
   }
 
-  // A tile: rows [half, half + rows) of block `block`, and all of block `other`.
+  // A tile: block `block` of the rows, of which `rows` are there, and block `other` of the columns.
   struct Place {
-    int64_t block, half, rows, other;
+    int64_t block, other, rows;
   };
 
   // S = c (n, m) row-major as `layout` says (direct or transposed for different points, the others for the same).
   auto cotangent_of(const T* c, int64_t stride, Cotangent layout) const {
     return [=](const Place& p, T* tile) {
-      const int64_t i = p.block * kBlock + p.half, j = p.other * kBlock, cols = std::min(m_ - j, kBlock);
+      const int64_t i = p.block * kBlock, j = p.other * kBlock, cols = std::min(m_ - j, kBlock);
       const auto& k = table();
       if (!same_) {
         const bool turned = layout == Cotangent::transposed;
@@ -187,11 +182,11 @@ class CpuGram {
         for (int64_t r = 0; r < p.rows; ++r) {
           const int64_t row = i + r;
           T* out = tile + r * kBlock;
-          for (int64_t k2 = 0; j + k2 < row; ++k2) {
-            const T below = c[row * stride + j + k2];
-            out[k2] = below + (layout == Cotangent::symmetric_lower ? below : c[(j + k2) * stride + row]);
+          for (int64_t s = 0; s < r; ++s) {
+            const T below = c[row * stride + i + s];
+            out[s] = below + (layout == Cotangent::symmetric_lower ? below : c[(i + s) * stride + row]);
           }
-          out[row - j] = c[row * stride + row];
+          out[r] = c[row * stride + row];
         }
       }
     };
@@ -203,25 +198,21 @@ class CpuGram {
       const PointBlocks<T>&a = *left, &b = *right;
       const cpu::PairTask<T> dot{PairFunction::dot, a.features(), false, 1, T(1), T(0)};
       const auto& k = table();
-      k.pair_values(dot, a.block(p.block) + p.half, b.block(p.other), p.rows, TileMode::set, tile);
+      k.pair_values(dot, a.block(p.block), b.block(p.other), p.rows, TileMode::set, tile);
       if (!same_) return;
-      if (p.block != p.other) {
-        k.pair_values(dot, b.block(p.block) + p.half, a.block(p.other), p.rows, TileMode::add, tile);
-        return;
-      }
-      const int64_t first = p.half;  // of the rows, within the block
-      k.pair_values(dot, b.block(p.block) + p.half, a.block(p.other), p.rows, TileMode::add, tile);
+      k.pair_values(dot, b.block(p.block), a.block(p.other), p.rows, TileMode::add, tile);
+      if (p.block != p.other) return;
       for (int64_t r = 0; r < p.rows; ++r) {
         T* out = tile + r * kBlock;
-        out[first + r] *= T(0.5);
-        std::fill(out + first + r + 1, out + kBlock, T(0));
+        out[r] *= T(0.5);
+        std::fill(out + r + 1, out + kBlock, T(0));
       }
     };
   }
 
  private:
   using TileMode = cpu::TileMode;
-  static constexpr int64_t kBlock = cpu::kBlock, kTileRows = cpu::kTileRows, kTile = cpu::kTile;
+  static constexpr int64_t kBlock = cpu::kBlock, kTile = cpu::kTile;
   static constexpr int64_t kSums = 2 + cpu::kDirect;
   static constexpr int64_t kParties = 16;
   static constexpr int64_t kPastCache = int64_t(1) << 24;  // bytes: what no cache keeps until it is read
@@ -249,11 +240,8 @@ class CpuGram {
   template <class F>
   void each_row(const F& f) const {
     run(count_blocks(n_), n_ * m_, [&](int64_t block) {
-      for (int64_t half = 0; half < kBlock; half += kTileRows) {
-        const int64_t rows = std::min(n_ - block * kBlock - half, kTileRows);
-        if (rows <= 0) break;
-        for (int64_t other = 0; other < count_blocks(m_); ++other) f(Place{block, half, rows, other});
-      }
+      const int64_t rows = std::min(n_ - block * kBlock, kBlock);
+      for (int64_t other = 0; other < count_blocks(m_); ++other) f(Place{block, other, rows});
     });
   }
 
@@ -267,12 +255,8 @@ class CpuGram {
     const auto meet = [&](int64_t chunk, int64_t a, int64_t b) {  // party a of the rows, b of the columns
       for (int64_t block = a * blocks / p; block < (a + 1) * blocks / p; ++block) {
         const int64_t end = lower && a == b ? block + 1 : (b + 1) * others / p;
-        for (int64_t other = b * others / p; other < end; ++other) {
-          for (int64_t half = 0; half < kBlock; half += kTileRows) {
-            const int64_t rows = std::min(n_ - block * kBlock - half, kTileRows);
-            if (rows > 0) f(chunk, Place{block, half, rows, other}, block == other);
-          }
-        }
+        const int64_t rows = std::min(n_ - block * kBlock, kBlock);
+        for (int64_t other = b * others / p; other < end; ++other) f(chunk, Place{block, other, rows}, block == other);
       }
     };
     const int64_t pairs = n_ * m_;
@@ -293,16 +277,15 @@ class CpuGram {
     }
   }
 
-  void store_diagonal_tile(const T* tile, int64_t i, int64_t j, int64_t rows, T* out, int64_t stride, bool lower,
+  void store_diagonal_tile(const T* tile, int64_t i, int64_t rows, T* out, int64_t stride, bool lower,
                            const T* diagonal) const {
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = i + r;
-      for (int64_t k = j; k < row; ++k) {
-        const T x = tile[r * kBlock + k - j];
-        out[row * stride + k] = x;
-        if (!lower) out[k * stride + row] = x;
+      for (int64_t k = 0; k < r; ++k) {
+        out[row * stride + i + k] = tile[r * kBlock + k];
+        if (!lower) out[(i + k) * stride + row] = tile[r * kBlock + k];
       }
-      out[row * stride + row] = diagonal ? diagonal[row] : tile[r * kBlock + row - j];
+      out[row * stride + row] = diagonal ? diagonal[row] : tile[r * kBlock + r];
     }
   }
 
@@ -328,18 +311,17 @@ class CpuGram {
                                         : mode == TileMode::add ? tile[k] + task.variance : tile[k] * task.variance;
       }
     } else if (task.function == PairFunction::white) {
-      for (int64_t r = 0; r < kTileRows; ++r) {
+      for (int64_t r = 0; r < kBlock; ++r) {
         T* row = tile + r * kBlock;
-        const int64_t k = p.half + r;
-        const T before = row[k];
+        const T before = row[r];
         if (mode != TileMode::add) std::fill(row, row + kBlock, T(0));
         if (on_diagonal) {
-          row[k] = mode == TileMode::set ? task.variance
+          row[r] = mode == TileMode::set ? task.variance
                                          : mode == TileMode::add ? before + task.variance : before * task.variance;
         }
       }
     } else {
-      table().pair_values(task, rows_[leaf].block(p.block) + p.half, cols_[leaf].block(p.other), p.rows, mode, tile);
+      table().pair_values(task, rows_[leaf].block(p.block), cols_[leaf].block(p.other), p.rows, mode, tile);
     }
   }
 
@@ -377,19 +359,19 @@ class CpuGram {
     }
     if (task.function == PairFunction::white) {
       if (same_ && p.block == p.other) {
-        for (int64_t r = 0; r < p.rows; ++r) partial[0] += static_cast<double>(tile[r * kBlock + p.half + r]);
+        for (int64_t r = 0; r < p.rows; ++r) partial[0] += static_cast<double>(tile[r * kBlock + r]);
       }
       return;
     }
-    const T* rows = rows_[leaf].block(p.block) + p.half;
+    const T* rows = rows_[leaf].block(p.block);
     const T* cols = cols_[leaf].block(p.other);
     const auto& k = table();
     k.pair_pullback(task, rows, cols, p.rows, tile, partial);
-    double* d_rows = sums.rows.block(p.block) + p.half;
+    double* d_rows = sums.rows.block(p.block);
     double* d_cols = by_columns ? (same_ ? sums.rows : sums.cols).block(p.other) : nullptr;
     const bool dot = task.function == PairFunction::dot || task.function == PairFunction::power;
     if (same_ && p.block == p.other && !dot) {  // a point does not differ from itself: leave no rounding of its size
-      for (int64_t r = 0; r < p.rows; ++r) tile[r * kBlock + p.half + r] = T(0);
+      for (int64_t r = 0; r < p.rows; ++r) tile[r * kBlock + r] = T(0);
     }
     if (directly(task)) {
       k.tile_differences(tile, p.rows, task.features, rows, cols, d_rows, d_cols, partial + 2);

@@ -41,7 +41,7 @@ class Kernel:
         -------
         K : array of shape (n, m)
             float32 if all inputs are, else float64. Beyond it, a call allocates the points once more, scaled, and one
-            tile of 2,048 numbers per thread and level of sums and products.
+            tile of 4,096 numbers per thread and level of sums and products.
         """
         module, compiled, theta, X, Z, dtype = self._arguments(X, Z)
         shape = (len(X), len(X) if Z is None else len(Z))
@@ -81,7 +81,7 @@ class Kernel:
         Notes
         -----
         The result is the same, bit for bit, for any number of threads. Besides the results (in float64) and the
-        points once more, scaled, a call allocates one tile of 2,048 numbers per thread and a few per level of sums
+        points once more, scaled, a call allocates one tile of 4,096 numbers per thread and a few per level of sums
         and products.
         """
         module, compiled, theta, X, Z, dtype = self._arguments(X, Z)

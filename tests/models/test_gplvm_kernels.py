@@ -259,7 +259,7 @@ class TestObjective:
             KERNELS["rbf * periodic"],
             DATA["complete"],
             np.float64,
-            change=lambda kernel: kernel.set_bijector("*.lengthscale", Softplus(0.5)),
+            change=lambda kernel: kernel.set_bijector("*.lengthscale", Softplus(0.25)),
         )
         _, objective, theta, X, _ = make(
             KERNELS["matern32"], DATA["complete"], change=lambda k: k.set_bijector("lengthscale", Softplus(0.5))
@@ -366,13 +366,26 @@ class TestFit:
         desired = log_likelihood(kernel, model.embedding_, 4 * TRAIN - model.mean_, model.noise_variance_)
         assert_near(model.log_marginal_likelihood_, desired, bound_of(model))
 
-    @pytest.mark.parametrize("floor", [0.5, 2.0])
-    def test_a_start_above_a_chosen_floor_is_kept(self, floor):
-        """One step of a tiny rate: the variance is where it was put, whatever the units of Y."""
-        kernel = kernels.RBF(3.0, 1.2).set_bijector("variance", Softplus(floor))
-        for factor in (1.0, 64.0):
-            model = lvm.GPLVM(kernel=kernel, optimizer="adam", learning_rate=1e-9, max_iter=1).fit(factor * TRAIN)
-            assert_near(model.kernel_.variance, 3.0, 1e-6)
+    @pytest.mark.parametrize("factor", [1.0, 64.0])
+    @pytest.mark.parametrize("name", ["variance", "lengthscale"])
+    def test_a_start_above_a_chosen_floor_is_kept(self, name, factor):
+        """Twice the floor and more, in the units of the parameter: Y's squared, or the latents'."""
+        kernel = kernels.RBF(3.0, 1.2).set_bijector(name, Softplus(0.5))
+        model = lvm.GPLVM(kernel=kernel, optimizer="adam", learning_rate=1e-9, max_iter=1).fit(factor * TRAIN)
+        assert_near(model.kernel_.variance, 3.0, 1e-6)
+        assert_near(model.kernel_.lengthscale, 1.2, 1e-6)
+
+    def test_a_start_barely_above_a_chosen_floor_is_kept(self):
+        kernel = kernels.RBF(3.0, 1.2).set_bijector("lengthscale", Softplus(1.0))
+        model = lvm.GPLVM(kernel=kernel, optimizer="adam", learning_rate=1e-9, max_iter=1).fit(TRAIN)
+        assert_near(model.kernel_.lengthscale, 1.2, 1e-6)
+
+    def test_a_floor_of_a_variance_is_in_the_units_of_the_observations(self):
+        """Of a variance that nothing asks for: all is noise."""
+        Y = 8 * np.random.default_rng(0).standard_normal((N, D))
+        kernel = kernels.RBF(5.0, 1.0).set_bijector("variance", Softplus(1.0)).fix("lengthscale")
+        model = lvm.GPLVM(kernel=kernel, init=np.zeros((N, 2)), max_iter=200).fit(Y)
+        assert 1.0 <= model.kernel_.variance < 2.0
 
     @pytest.mark.parametrize("name", KERNELS)
     def test_units_of_the_observations(self, name):
@@ -606,8 +619,8 @@ def every_setting():
         + kernels.RBF(0.3, 2.0, active_dims=(0,)),
     )
     kernel.fix("polynomial.offset", "periodic.period", "rbf.lengthscale")
-    kernel.set_bijector("rationalquadratic.alpha", Softplus(0.25)).set_bijector("rbf_2.lengthscale", Softplus(0.5))
-    return kernel.set_bijector("constant.variance", Exp())
+    kernel.set_bijector("rationalquadratic.alpha", Softplus(0.25))
+    return kernel.set_bijector("rbf_2.lengthscale", Softplus(0.5))
 
 
 def assert_same_kernels(a, b):
@@ -630,12 +643,13 @@ HOW = {
 }
 
 
-class TestCopies:
-    @pytest.fixture(scope="class")
-    def whole(self):
-        """A fit of 14 iterations that was never stopped."""
-        return lvm.GPLVM(kernel=every_setting(), optimizer="lbfgs", max_iter=14, tol=0.0).fit(TRAIN)
+@pytest.fixture(scope="module")
+def whole():
+    """A fit of 14 iterations that was never stopped."""
+    return lvm.GPLVM(kernel=every_setting(), optimizer="lbfgs", max_iter=14, tol=0.0).fit(TRAIN)
 
+
+class TestCopies:
     def stopped(self, **params):
         settings = {"kernel": every_setting(), "optimizer": "lbfgs", "max_iter": 14, "tol": 0.0, **params}
         return lvm.GPLVM(**settings, callback=lambda status: status.iteration == 6).fit(TRAIN)
@@ -665,6 +679,26 @@ class TestCopies:
         assert_same_kernels(loaded.kernel, model.kernel)
         assert_same_kernels(loaded.kernel_, model.kernel_)
         assert_same(loaded, model)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda k: k.fix("variance").free("variance"),
+            lambda k: k.set_bounds("variance"),
+            lambda k: k.set_prior("variance", priors.HalfNormal(1.0)).set_prior("variance", None),
+            lambda k: k.set_bijector("variance", Exp()),
+        ],
+        ids=["free", "bounds", "prior", "bijector"],
+    )
+    def test_settings_that_are_the_default(self, change, tmp_path):
+        """Said or not, they are the same, also after a file."""
+        kernel = change(kernels.RBF(1.5, 0.7))
+        model = lvm.GPLVM(kernel=kernel, max_iter=4).fit(TRAIN)
+        model.save(tmp_path / "m")
+        loaded = lvm.GPLVM.load(tmp_path / "m")
+        assert kernel == kernels.RBF(1.5, 0.7)
+        assert_same_kernels(loaded.kernel, kernel)
+        assert_same_kernels(loaded.kernel_, model.kernel_)
 
     @pytest.mark.parametrize("how", HOW.values(), ids=HOW)
     def test_copies_go_on_to_the_same_bits(self, how, whole):
