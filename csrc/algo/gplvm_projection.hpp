@@ -37,14 +37,14 @@ class GplvmProjection {
   }
 
   // rows: ascending, empty for all; precision: K_O^-1 (m, m) symmetric, full; a: (m, columns) row-major.
-  void add_group(std::vector<int64_t> rows, const double* precision, const double* a, int64_t columns) {
+  // m = 0: columns that training never observed.
+  void add_group(std::vector<int64_t> rows, int64_t m, const double* precision, const double* a, int64_t columns) {
     Group group;
-    group.count = rows.empty() ? n_ : static_cast<int64_t>(rows.size());
+    group.count = m;
     group.rows = std::move(rows);
     group.columns = columns;
     group.first_column = columns_;
-    const int64_t m = group.count;
-    std::copy(precision, precision + m * m, group.precision.reserve(m * m));
+    std::copy(precision, precision + m * m, group.precision.reserve(std::max<int64_t>(m * m, 1)));
     std::copy(a, a + m * columns, group.a.reserve(std::max<int64_t>(m * columns, 1)));
     double* at = group.a_transposed.reserve(std::max<int64_t>(m * columns, 1));
     for (int64_t i = 0; i < m; ++i) {

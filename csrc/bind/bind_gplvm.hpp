@@ -101,7 +101,7 @@ void bind_gplvm_projection(py::module_& m) {
             const int64_t count = precision.shape(0);
             check_shape(precision, {count, count}, "precision");
             check_shape(a, {count, -1}, "a");
-            self.object.add_group(index_vector(rows), precision.data(), a.data(), a.shape(1));
+            self.object.add_group(index_vector(rows), count, precision.data(), a.data(), a.shape(1));
           },
           py::arg("rows"), py::arg("precision"), py::arg("a"),
           "K^-1 (m, m) and A = K^-1 Y (m, columns) of the training rows (None: all) that some columns observe.")

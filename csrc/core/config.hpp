@@ -29,8 +29,8 @@ LVM_HD double sqrt_(double x) { return ::sqrt(x); }
 LVM_HD float sqrt_(float x) { return ::sqrtf(x); }
 LVM_HD double min_(double x, double most) { return x > most ? most : x; }  // NaN stays
 LVM_HD float min_(float x, float most) { return x > most ? most : x; }
-LVM_HD double large_(double) { return 1e300; }  // near the end of the range
-LVM_HD float large_(float) { return 1e37f; }
+LVM_HD double large_(double) { return 1.7976931348623157e308; }  // the largest finite number
+LVM_HD float large_(float) { return 3.40282347e38f; }
 LVM_HD double zero_unless_positive_(double sign, double x) { return sign > 0 ? x : 0.0; }
 LVM_HD float zero_unless_positive_(float sign, float x) { return sign > 0 ? x : 0.0f; }
 

@@ -128,7 +128,7 @@ class FreeParameters:
         for slot, parameter, part in self.free:
             value = np.atleast_1d(np.asarray(getattr(slot.leaf, slot.own_name), float))
             floor = getattr(parameter.bijector, "floor", 0.0)
-            u[part] = parameter.bijector.inverse(np.maximum(value, 2 * floor) if floor else value)
+            u[part] = parameter.bijector.inverse(np.where(value > floor, value, 2 * floor))
         return u
 
     def bounds(self) -> np.ndarray:

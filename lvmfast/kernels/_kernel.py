@@ -264,7 +264,10 @@ class Kernel:
     __sklearn_clone__ = copy
 
     def scaled(self, factor: float) -> Kernel:
-        """A kernel of the same structure that equals ``factor * k``: a change of the function's units."""
+        """A kernel of the same structure that equals ``factor * k``: a change of the function's units.
+
+        Bounds and floors change with it, priors do not.
+        """
         copied = self.copy()
         copied._scale(factor)
         return copied

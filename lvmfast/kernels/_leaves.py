@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 
@@ -33,7 +34,17 @@ class _Leaf(Kernel):
         return 1
 
     def _scale(self, factor: float) -> None:
-        self.variance = self.variance * factor if np.ndim(self.variance) == 0 else np.asarray(self.variance) * factor
+        self._scale_parameter("variance", factor)
+
+    def _scale_parameter(self, name: str, factor: float) -> None:
+        value = getattr(self, name)
+        setattr(self, name, value * factor if np.ndim(value) == 0 else np.asarray(value) * factor)
+        setting = self._settings.get(name)
+        if setting is not None:
+            floor = getattr(setting.bijector, "floor", 0.0)
+            bijector = type(setting.bijector)(floor * factor) if floor else setting.bijector
+            bounds = tuple(bound * factor for bound in setting.bounds)
+            self._settings[name] = dataclasses.replace(setting, bijector=bijector, bounds=bounds)
 
     def _set_value(self, name: str, value) -> None:
         array = checked_value(name, value)
@@ -303,8 +314,8 @@ class Polynomial(_Leaf):
 
     def _scale(self, factor: float) -> None:
         root = factor ** (1.0 / self.degree)
-        super()._scale(root)
-        self.offset = self.offset * root
+        self._scale_parameter("variance", root)
+        self._scale_parameter("offset", root)
 
     def _arguments_of_init(self) -> tuple[str, ...]:
         return ("variance", "offset", "degree", "active_dims")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import numbers
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -92,7 +93,11 @@ class Parameters(Mapping):
     def change(self, name: str, **what) -> None:
         """Replace parts of a parameter's setting."""
         leaf, own = self._owner(name)
-        leaf._settings[own] = dataclasses.replace(leaf._settings.get(own, Setting()), **what)
+        setting = dataclasses.replace(leaf._settings.get(own, Setting()), **what)
+        if setting == Setting():
+            leaf._settings.pop(own, None)
+        else:
+            leaf._settings[own] = setting
 
     def __repr__(self) -> str:
         rows = [("name", "value", "fixed", "bounds", "prior", "bijector")]
@@ -107,7 +112,9 @@ class Parameters(Mapping):
 
 def short(value) -> str:
     """A number or an array, on one line."""
-    if np.ndim(value) == 0 and isinstance(value, (int, float, np.floating, np.integer)):
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
+    if isinstance(value, numbers.Real):
         return repr(float(f"{value:.4g}"))
     text = np.array2string(np.asarray(value), precision=4, separator=", ", threshold=6, edgeitems=2)
     return " ".join(text.split())

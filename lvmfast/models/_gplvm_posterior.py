@@ -50,6 +50,8 @@ class Posterior:
             reduced_weights = cholesky_solve(L, group.reduced)
             weights = reduced_weights @ group.basis.T
             self.parts.append(_Part(group.rows, group.columns, L, reduced_weights, weights, group.basis))
+        seen = np.concatenate([part.columns for part in self.parts])
+        self.unseen = np.setdiff1d(np.arange(problem.d), seen)  # columns in which training observed nothing
         self._projections: dict[bool, object] = {}
         self._reconstruction: np.ndarray | None = None
 
@@ -107,18 +109,10 @@ class Posterior:
                     better = value < best
                     latents[rows[better]] = x[better]
                     best = np.where(better, value, best)
-            log_density[rows] = self._unseen_log_density(Y[rows], latents[rows]) - best
+            log_density[rows] = -best
             if progress is not None:
                 progress(len(rows))
         return latents, log_density
-
-    def _unseen_log_density(self, Y: np.ndarray, latents: np.ndarray) -> np.ndarray:
-        """log density (n,) of the entries in columns that training never observed: the prior's."""
-        unseen = np.ones(self.problem.d, bool)
-        for part in self.parts:
-            unseen[part.columns] = False
-        y, v = Y[:, unseen], self.kernel.diag(latents)[:, None] + self.noise
-        return -0.5 * np.nansum(np.where(np.isnan(y), np.nan, np.log(2 * np.pi * v) + y * y / v), axis=1)
 
     def latent_variances(self, Y: np.ndarray, latents: np.ndarray) -> np.ndarray:
         """Laplace variances (n, q): the diagonal of the inverse Hessian of -log p(y | x) at the latents.
@@ -163,6 +157,9 @@ class Posterior:
                 precision = cholesky_solve(part.L, np.eye(len(part.L)))
                 weights = part.reduced_weights if reduced else part.weights
                 compiled.add_group(part.rows, precision, np.ascontiguousarray(weights))
+            if self.unseen.size:
+                nothing = np.zeros((0, self.unseen.size))
+                compiled.add_group(np.empty(0, np.int64), np.zeros((0, 0)), nothing)
             self._projections[reduced] = compiled
         return self._projections[reduced]
 
@@ -219,15 +216,18 @@ class _RowProblem:
         filled = np.where(missing, 0.0, Y)
         self.filled, self.mask_all = filled, None if reduced else (~missing).astype(np.float64)
         targets, masks, observed, residual = [], [], [], []
-        for part in posterior.parts:
-            y = np.ascontiguousarray(filled[:, part.columns])
+        groups = [(part.columns, part.basis) for part in posterior.parts]
+        if posterior.unseen.size:
+            groups.append((posterior.unseen, None))
+        for columns, basis in groups:
+            y = np.ascontiguousarray(filled[:, columns])
             if reduced:
-                z = _backend.cpu.row_product(y, np.ascontiguousarray(part.basis))
+                z = y if basis is None else _backend.cpu.row_product(y, np.ascontiguousarray(basis))
                 targets.append(z)
-                observed.append(np.full(len(Y), float(len(part.columns))))
+                observed.append(np.full(len(Y), float(len(columns))))
                 residual.append(np.maximum((y * y).sum(axis=1) - (z * z).sum(axis=1), 0.0))
             else:
-                mask = self.mask_all[:, part.columns]
+                mask = self.mask_all[:, columns]
                 targets.append(y)
                 masks.append(mask)
                 observed.append(mask.sum(axis=1))

@@ -121,8 +121,11 @@ class Problem:
         return latents
 
     def objective(self, kernel, q: int, jitter, dtype=None, check_interrupt=None) -> Objective:
-        """The loss as a function of one flat vector; ``check_interrupt()`` is called before each evaluation."""
-        return Objective(self, kernel, q, jitter, self.dtype if dtype is None else np.dtype(dtype), check_interrupt)
+        """The loss as a function of one flat vector, for a kernel in the units of Y.
+
+        ``check_interrupt()`` is called before each evaluation.
+        """
+        return Objective(self, kernel.scaled(1.0 / self.scale**2), q, jitter, self.dtype if dtype is None else np.dtype(dtype), check_interrupt)
 
 
 class Objective:
@@ -139,7 +142,7 @@ class Objective:
     def __init__(self, problem: Problem, kernel, q: int, jitter, dtype: np.dtype, check_interrupt=None):
         self.problem, self.q, self.dtype = problem, q, dtype
         self._check_interrupt = check_interrupt
-        self._kernel = kernel.copy()
+        self._kernel = kernel  # in scaled units
         self._free = FreeParameters(self._kernel.compiled(q), self._kernel, _bijector)
         module = _backend.module_for()
         kernel_objective = module.GplvmObjective64 if dtype == np.float64 else module.GplvmObjective32
@@ -160,11 +163,14 @@ class Objective:
     def n_latents(self) -> int:
         return self.problem.n * self.q
 
-    def pack(self, X, kernel, noise: float) -> np.ndarray:
-        """Latents and parameters (in scaled units) to ``theta``; what lies below a floor starts just above it."""
-        kernel = FreeParameters(kernel.compiled(self.q), kernel, _bijector).initial()
+    def pack(self, X, noise: float, kernel=None) -> np.ndarray:
+        """Latents, noise and the kernel as it was given, or another (all in scaled units), to ``theta``.
+
+        What lies below a floor starts just above it.
+        """
+        free = self._free if kernel is None else FreeParameters(kernel.compiled(self.q), kernel, _bijector)
         noise = self.noise_bijector.inverse(np.maximum(np.atleast_1d(float(noise)), 2 * self.noise_bijector.floor))
-        return np.concatenate([np.ravel(X), kernel, noise])
+        return np.concatenate([np.ravel(X), free.initial(), noise])
 
     def unpack(self, theta: np.ndarray):
         """``theta`` to ``(X, kernel, noise)`` in scaled units."""

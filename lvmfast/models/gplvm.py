@@ -190,7 +190,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         noise = 1.3 * problem.scale**2 if self.noise_variance is None else self.noise_variance
         objective = problem.objective(kernel, self.n_components, self.jitter)
         square = problem.scale**2
-        theta = objective.pack(X, kernel.scaled(1.0 / square), noise / square)
+        theta = objective.pack(X, noise / square)
 
         def name_features(model):
             validate_data(model, Y, skip_check_array=True, reset=True)
@@ -381,10 +381,14 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Set the fitted attributes from a point of a fit."""
         theta = snapshot.state["theta"]
         loss, _ = objective(theta)
-        X, kernel, noise = objective.unpack(theta)
+        X, fitted, noise = objective.unpack(theta)
         square = problem.scale**2
         self.embedding_ = X.astype(problem.dtype)
-        self.kernel_ = kernel.scaled(square)
+        self.kernel_ = kernel.copy()
+        fitted = fitted.scaled(square).parameters
+        for name, parameter in self.kernel_.parameters.items():
+            if not parameter.fixed:
+                self.kernel_.parameters[name] = fitted[name].value
         self.noise_variance_ = noise * square
         self.jitter_ = objective.jitter * square
         self.mean_, self._scale = problem.mean, problem.scale

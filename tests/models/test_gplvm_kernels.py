@@ -166,9 +166,9 @@ def node(request):
 def make(node, Y, *, dtype=None, center=True, jitter=0.0, change=lambda kernel: kernel):
     """(problem, objective, theta, X, kernel) at the node's values, in scaled units; ``change`` sets what is free."""
     problem, kernel = Problem(Y, center=center), change(kernel_of(node))
-    objective = problem.objective(kernel, 2, jitter, dtype)
+    objective = problem.objective(kernel.scaled(problem.scale**2), 2, jitter, dtype)
     X = np.random.default_rng(2).standard_normal((len(Y), 2))
-    return problem, objective, objective.pack(X, kernel, NOISE), X, kernel
+    return problem, objective, objective.pack(X, NOISE, kernel), X, kernel
 
 
 def expected(problem, Y, theta, X, node, free, jitter=0.0):
@@ -862,8 +862,8 @@ class TestLinearKernel:
         problem = Problem(TRAIN, center=True)
         a = problem.objective(kernels.RBF() + kernels.White(), 2, 0.0)
         b = problem.objective(kernels.RBF(), 2, 0.0)
-        value, gradient = a(a.pack(X, kernels.RBF(0.8, 1.1) + kernels.White(0.15), 0.25))
-        other, other_gradient = b(b.pack(X, kernels.RBF(0.8, 1.1), 0.4))
+        value, gradient = a(a.pack(X, 0.25, kernels.RBF(0.8, 1.1) + kernels.White(0.15)))
+        other, other_gradient = b(b.pack(X, 0.4, kernels.RBF(0.8, 1.1)))
         bound = tolerance(np.float64, N, 1 + N * 0.8 / 0.4)
         assert_near(value, other, bound)
         assert_near(gradient[: X.size], other_gradient[: X.size], bound)

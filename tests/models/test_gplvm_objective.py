@@ -68,7 +68,7 @@ def make(Y, lengthscale=0.9, *, center=True, jitter=0.0, dtype=None, seed=2):
     problem = Problem(Y, center=center)
     objective = problem.objective(RBF(1.0, lengthscale), 2, jitter, dtype)
     X = np.random.default_rng(seed).standard_normal((len(Y), 2))
-    return problem, objective, objective.pack(X, RBF(VARIANCE, lengthscale), NOISE), X
+    return problem, objective, objective.pack(X, NOISE, RBF(VARIANCE, lengthscale)), X
 
 
 def condition(problem):
@@ -158,8 +158,8 @@ def test_same_bits_on_every_call(Y):
 def test_latents_as_a_cloud_far_from_the_origin():
     """k depends on differences alone: a common offset costs no more digits than X has lost."""
     _, objective, theta, X = make(CASES["tall"])
-    shifted = objective.pack(X + 2.0**20, RBF(VARIANCE, 0.9), NOISE)
-    rounded = objective.pack((X + 2.0**20) - 2.0**20, RBF(VARIANCE, 0.9), NOISE)
+    shifted = objective.pack(X + 2.0**20, NOISE, RBF(VARIANCE, 0.9))
+    rounded = objective.pack((X + 2.0**20) - 2.0**20, NOISE, RBF(VARIANCE, 0.9))
     bound = tolerance(np.float64, 10, condition(objective.problem))
     assert_near(objective(shifted)[0], objective(rounded)[0], bound)
     assert_near(objective(shifted)[1], objective(rounded)[1], bound)
@@ -173,7 +173,7 @@ def test_order_of_rows_and_columns_does_not_matter(case):
     rng = np.random.default_rng(5)
     rows, columns = rng.permutation(len(Y)), rng.permutation(Y.shape[1])
     _, shuffled, _, _ = make(Y[rows][:, columns])
-    value_2, gradient_2 = shuffled(shuffled.pack(X[rows], RBF(VARIANCE, 0.9), NOISE))
+    value_2, gradient_2 = shuffled(shuffled.pack(X[rows], NOISE, RBF(VARIANCE, 0.9)))
     bound = tolerance(np.float64, len(Y), condition(problem))
     assert_near(value_2, value, bound)
     assert_near(gradient_2[: X.size].reshape(X.shape), gradient[: X.size].reshape(X.shape)[rows], bound)
@@ -267,7 +267,7 @@ def test_unpack_is_the_inverse_of_pack(lengthscale):
 
 def test_parameters_below_a_floor_start_just_above_it():
     _, objective, _, X = make(CASES["tall"])
-    _, kernel, noise = objective.unpack(objective.pack(X, RBF(1e-300, 1e-300), 1e-300))
+    _, kernel, noise = objective.unpack(objective.pack(X, 1e-300, RBF(1e-300, 1e-300)))
     for value, floor in (
         (kernel.variance, VARIANCE_FLOOR),
         (kernel.lengthscale, LENGTHSCALE_FLOOR),
@@ -282,7 +282,7 @@ def test_parameters_below_a_floor_start_just_above_it():
 def duplicates(jitter):
     """float32, all latents equal, a variance beside which the noise vanishes; theta."""
     _, objective, _, X = make(observations(12, 3), jitter=jitter, dtype=np.float32)
-    return objective, objective.pack(np.zeros_like(X), RBF(1e3, 0.9), 2 * NOISE_FLOOR)
+    return objective, objective.pack(np.zeros_like(X), 2 * NOISE_FLOOR, RBF(1e3, 0.9))
 
 
 def test_automatic_jitter_is_reported_and_in_the_value():
@@ -305,7 +305,7 @@ def test_automatic_jitter_is_reported_and_in_the_value():
 def test_jitter_is_not_remembered():
     """The loss is a function of theta, not of where it was asked before."""
     objective, theta = duplicates("auto")
-    easy = objective.pack(np.zeros((12, 2)), RBF(1.0, 0.9), 1.0)
+    easy = objective.pack(np.zeros((12, 2)), 1.0, RBF(1.0, 0.9))
     value, _ = objective(easy)
     objective(theta)
     assert objective.jitter > 0
