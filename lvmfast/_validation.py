@@ -15,6 +15,7 @@ __all__ = [
     "broadcast_batch",
     "check_callback",
     "check_choice",
+    "check_columns",
     "check_integer",
     "check_jitter",
     "check_positive",
@@ -143,6 +144,13 @@ def check_callback(callback) -> None:
     """Raise unless ``callback`` is None or can be called."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
+
+
+def check_columns(X, names) -> None:
+    """Raise where a data frame's columns are not those of the training data."""
+    columns = getattr(X, "columns", None)
+    if names is not None and columns is not None and list(columns) != list(names):
+        raise ValueError(f"X must have the columns {list(names)} in this order, got {list(columns)}")
 
 
 def check_rng(rng):

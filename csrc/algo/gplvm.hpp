@@ -59,7 +59,7 @@ class GplvmObjective {
       const int64_t* index = group.rows.empty() ? nullptr : group.rows.data();
       kernel.assign(points_, x, m, q_, index, centre.data());
       kernel.choose_distances(points_, points_);
-      const typename Device::template Gram<T> gram(kernel.prepared(), points_, points_, m, m, true);
+      typename Device::template Gram<T> gram(kernel.prepared(), points_, points_, m, m, true);
       double diagonal = 0, value = 0;
       for (int64_t i = 0; i < m; ++i) diagonal += kernel.diagonal(x + (index ? index[i] : i) * q_);
       diagonal = diagonal / static_cast<double>(m) + static_cast<double>(noise);

@@ -63,7 +63,7 @@ class GplvmProjection {
                 double* gradient) {
     kernel_.assign(new_points_, x, count, q_, nullptr, centre_.data());
     kernel_.choose_distances(new_points_, points_);
-    const typename Device::template Gram<double> gram(kernel_.prepared(), new_points_, points_, count, n_, false);
+    typename Device::template Gram<double> gram(kernel_.prepared(), new_points_, points_, count, n_, false);
     double* k = k_.reserve(count * n_);
     double* cotangent = cotangent_.reserve(count * n_);
     gram.values(k, n_, false, nullptr);

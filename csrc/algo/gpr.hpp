@@ -36,7 +36,7 @@ class GprObjective {
                   GprResult* result, double* d_theta) {
     *result = {};
     const PointPair<Device, T> pair(kernel, x_.data(), n_, static_cast<const T*>(nullptr), 0, q_);
-    const auto gram = pair.gram();
+    auto gram = pair.gram();
     T* k = k_.reserve(n_ * n_);
     T* a = a_.reserve(n_ * (columns_ + basis_));
     double diagonal = 0;

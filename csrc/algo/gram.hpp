@@ -67,7 +67,7 @@ template <class Device, class T>
 void gram_vjp(Kernel<Device, T>& kernel, const T* x, int64_t n, const T* z, int64_t m, int64_t q, const T* cotangent,
               double* d_x, double* d_z, double* d_theta) {
   const PointPair<Device, T> pair(kernel, x, n, z, m, q);
-  const auto g = pair.gram();
+  auto g = pair.gram();
   std::vector<typename Device::LeafSums> sums;
   g.pullback(g.cotangent_of(cotangent, z ? m : n, z ? Cotangent::direct : Cotangent::symmetric_part), true, sums);
   pair.finish(sums, d_x, d_z, d_theta);
@@ -107,7 +107,7 @@ template <class Device, class T>
 void gram_matmul_vjp(Kernel<Device, T>& kernel, const T* x, int64_t n, const T* z, int64_t m, int64_t q, const T* v,
                      const T* cotangent, int64_t columns, double* d_x, double* d_z, T* d_v, double* d_theta) {
   const PointPair<Device, T> pair(kernel, x, n, z, m, q);
-  const auto g = pair.gram();
+  auto g = pair.gram();
   typename Device::template PointBlocks<T> left, right;
   to_blocks(cotangent, n, columns, left);
   to_blocks(v, z ? m : n, columns, right);

@@ -72,9 +72,12 @@ std::vector<double> column_centres(const T* x, int64_t n, int64_t q) {
   const int64_t count = std::min(n, kMost);
   std::vector<double> centre(q, 0.0), column(count);
   for (int64_t k = 0; k < q && n > 0; ++k) {
-    for (int64_t i = 0; i < count; ++i) column[i] = static_cast<double>(x[i * n / count * q + k]);
+    for (int64_t i = 0; i < count; ++i) {
+      const double value = static_cast<double>(x[i * n / count * q + k]);
+      column[i] = std::isfinite(value) ? value : 0.0;
+    }
     std::nth_element(column.begin(), column.begin() + count / 2, column.end());
-    centre[k] = std::isfinite(column[count / 2]) ? column[count / 2] : 0.0;
+    centre[k] = column[count / 2];
   }
   return centre;
 }
@@ -95,7 +98,7 @@ class Kernel {
       double shape = 0;
       if (leaf.kind == Covariance::rational_quadratic) shape = p[d + 1];
       if (leaf.kind == Covariance::polynomial) shape = p[d];
-      prepared_.tasks.push_back({pair_function(leaf.kind), feature_count(leaf), false, leaf.degree,
+      prepared_.tasks.push_back({pair_function(leaf.kind), feature_count(leaf), false, !has_dot_features(leaf.kind), leaf.degree,
                                  static_cast<T>(variance), static_cast<T>(shape)});
     }
   }
@@ -169,9 +172,7 @@ class Kernel {
       std::vector<double> squares(task.features, 0.0);
       side(map, task, variance, sums[l].rows, rows[l], x, n, index, q, d_x, d_theta, squares);
       if (d_z) side(map, task, variance, sums[l].cols, cols[l], z, m, nullptr, q, d_z, d_theta, squares);
-      if (Device::template by_differences<T>(task)) {
-        std::copy_n(sums[l].squares.begin(), task.features, squares.begin());
-      }
+      for (int64_t f = 0; f < task.features; ++f) squares[f] += sums[l].squares[f];
       map.pull_scales(variance, squares.data(), d_theta);
     }
   }
@@ -291,10 +292,12 @@ class Kernel {
             const double s = sum[f * kBlock + i];
             if (dot) {
               phi_bar[f] = variance * s;
+            } else if (direct) {
+              phi_bar[f] = 2.0 * variance * s;
             } else {
-              const double difference = direct ? s : all * phi[f] - s;
-              phi_bar[f] = 2.0 * variance * difference;
-              own_squares[f] += phi[f] * difference;
+              const double far = all * phi[f] - s, near = sum[(features + 1 + f) * kBlock + i];
+              phi_bar[f] = 2.0 * variance * (far + near);
+              own_squares[f] += phi[f] * far;
             }
           }
           const int64_t row = (index ? index[first + i] : first + i) * q;

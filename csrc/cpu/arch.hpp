@@ -8,7 +8,7 @@ namespace lvm::cpu::LVM_ARCH {
 template <class T>
 void pair_values(const PairTask<T>&, const T* rows, const T* cols, int64_t count, TileMode mode, T* tile);
 template <class T>
-void pair_pullback(const PairTask<T>&, const T* rows, const T* cols, int64_t count, T* tile, double* sums);
+bool pair_pullback(const PairTask<T>&, const T* rows, const T* cols, int64_t count, T* tile, T* near, double* sums);
 template <class T>
 void tile_products(const T* tile, int64_t count, int64_t features, const T* rows, const T* cols, double* d_rows,
                    double* d_cols);

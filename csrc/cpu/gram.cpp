@@ -187,6 +187,38 @@ void pullback_of(const PairTask<T>& t, const T* numbers, int64_t n, T* out, doub
   if constexpr (Function::kShape) sums[1] += shapes.sum();
 }
 
+// Moves the slopes in `count` rows of a tile, from row `first` on, that belong to near points to the tile `near`.
+template <class T>
+bool split_near(const PairTask<T>& t, const T* rows, const T* cols, const T* numbers, int64_t count, T* slopes, T* near,
+                int64_t first, bool found) {
+  using P = Pack<T>;
+  using V = typename P::V;
+  using VI = typename P::VI;
+  constexpr T kNear = T(1.0 / 256);
+  const T* row_squares = rows + (t.features + 1) * kBlock;
+  const T* col_squares = cols + (t.features + 1) * kBlock;
+  for (int64_t r = 0; r < count; ++r) {
+    VI any = VI{};
+    for (int64_t j = 0; j < kBlock; j += P::W) {
+      const V sum = (P(row_squares[r]) + P::load(col_squares + j)).v;
+      any |= P::load(numbers + r * kBlock + j).v < kNear * sum;
+    }
+    bool some = false;
+    for (int k = 0; k < P::W; ++k) some |= any[k] != 0;
+    if (!some) continue;
+    if (!found) memset(near, 0, kTile * sizeof(T));
+    found = true;
+    for (int64_t j = 0; j < kBlock; j += P::W) {
+      const V sum = (P(row_squares[r]) + P::load(col_squares + j)).v;
+      const VI is_near = P::load(numbers + r * kBlock + j).v < kNear * sum;
+      const V slope = P::load(slopes + r * kBlock + j).v;
+      P(is_near ? slope : V{}).store(near + (first + r) * kBlock + j);
+      P(is_near ? V{} : slope).store(slopes + r * kBlock + j);
+    }
+  }
+  return found;
+}
+
 // f(numbers, first row, how many numbers) for some rows after the others: for four at a time, which stay in registers and
 // the first cache, or for all, where the features of a block of columns fill it.
 template <class T, class F>
@@ -212,12 +244,17 @@ void pair_values(const PairTask<T>& t, const T* rows, const T* cols, int64_t cou
 }
 
 template <class T>
-void pair_pullback(const PairTask<T>& t, const T* rows, const T* cols, int64_t count, T* tile, double* sums) {
+bool pair_pullback(const PairTask<T>& t, const T* rows, const T* cols, int64_t count, T* tile, T* near, double* sums) {
+  bool found = false;
   visit_pair_function(t.function, [&](auto function) LVM_INLINE {
     each_part(t, rows, cols, count, [&](const T* numbers, int64_t i, int64_t n) LVM_INLINE {
       pullback_of<decltype(function)>(t, numbers, n, tile + i * kBlock, sums);
+      if (decltype(function)::kDistance && t.features > kDirect) {
+        found = split_near(t, rows + i, cols, numbers, n / kBlock, tile + i * kBlock, near, i, found);
+      }
     });
   });
+  return found;
 }
 
 template <class T>
@@ -234,7 +271,7 @@ void exp_array(const T* x, T* y, int64_t n) {
 
 #define LVM_INSTANTIATE(T)                                                                                     \
   template void pair_values<T>(const PairTask<T>&, const T*, const T*, int64_t, TileMode, T*);                \
-  template void pair_pullback<T>(const PairTask<T>&, const T*, const T*, int64_t, T*, double*);               \
+  template bool pair_pullback<T>(const PairTask<T>&, const T*, const T*, int64_t, T*, T*, double*);           \
   template void exp_array<T>(const T*, T*, int64_t);
 LVM_INSTANTIATE(double)
 LVM_INSTANTIATE(float)

@@ -27,7 +27,8 @@ template <class T>
 struct PairTask {
   PairFunction function;
   int64_t features;
-  bool by_dot;  // distances from dot products where that is accurate, else from differences
+  bool by_dot;      // distances from dot products where that is accurate, else from differences
+  bool stationary;  // a function of the difference of two points: equal points have no gradient
   int degree;
   T variance, shape;
 };
@@ -82,13 +83,17 @@ struct KernelFunctions {
   // tile (mode)= variance * value of the first `count` of a block of rows and a block of columns
   void (*pair_values)(const PairTask<T>&, const T* rows, const T* cols, int64_t count, TileMode mode, T* tile);
   // tile: cotangent -> cotangent * slope (both without the variance); sums[0] += sum cotangent * value, and
-  // sums[1] += sum cotangent * d value / d shape
-  void (*pair_pullback)(const PairTask<T>&, const T* rows, const T* cols, int64_t count, T* tile, double* sums);
+  // sums[1] += sum cotangent * d value / d shape. Distances of more than kDirect features: the slopes of points that are
+  // near one another for their distance from the centre go to `near` instead; true if there are any (else `near` is
+  // left as it is).
+  bool (*pair_pullback)(const PairTask<T>&, const T* rows, const T* cols, int64_t count, T* tile, T* near,
+                        double* sums);
   // d_rows[f * kBlock + i] += sum_j tile[i, j] cols[f * kBlock + j], d_cols[f * kBlock + j] += sum_i tile[i, j]
   // rows[f * kBlock + i]; either may be null
   void (*tile_products)(const T* tile, int64_t count, int64_t features, const T* rows, const T* cols, double* d_rows,
                         double* d_cols);
-  // the same with d = row - column for the column, and column - row for the row; squares[f] += sum tile d^2
+  // d_rows[f * kBlock + i] += sum_j tile[i, j] d, d_cols[f * kBlock + j] -= sum_i tile[i, j] d (if not null) and
+  // squares[f] += sum tile d^2 with d = rows[f * kBlock + i] - cols[f * kBlock + j]
   void (*tile_differences)(const T* tile, int64_t count, int64_t features, const T* rows, const T* cols,
                            double* d_rows, double* d_cols, double* squares);
   // tile to out[i * stride + j] for the first `cols` columns, or transposed to out[j * stride + i]; past the cache

@@ -167,11 +167,15 @@ void tile_products(const T* tile, int64_t count, int64_t features, const T* rows
 template <class T>
 void tile_differences(const T* tile, int64_t count, int64_t features, const T* rows, const T* cols, double* d_rows,
                       double* d_cols, double* squares) {
-  switch (features) {
-    case 1: return differences<1>(tile, count, rows, cols, d_rows, d_cols, squares);
-    case 2: return differences<2>(tile, count, rows, cols, d_rows, d_cols, squares);
-    default: return differences<3>(tile, count, rows, cols, d_rows, d_cols, squares);
-  }
+  const auto some = [&](auto number, int64_t f) LVM_INLINE {
+    constexpr int F = decltype(number)::value;
+    double* to_cols = d_cols ? d_cols + f * kBlock : nullptr;
+    differences<F>(tile, count, rows + f * kBlock, cols + f * kBlock, d_rows + f * kBlock, to_cols, squares + f);
+  };
+  int64_t f = 0;
+  for (; f + 3 <= features; f += 3) some(Constant<3>(), f);
+  if (features - f == 2) some(Constant<2>(), f);
+  if (features - f == 1) some(Constant<1>(), f);
 }
 
 template <class T>

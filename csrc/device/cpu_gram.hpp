@@ -63,11 +63,16 @@ struct PreparedKernel {
 template <class T>
 using KernelPoints = std::vector<PointBlocks<T>>;  // one per leaf, without features where it needs none
 
-// What a pull-back leaves, per leaf: d_rows and d_cols are sums over pairs of w = cotangent * slope, times the
-// differences (squares are then known) or the other point's features and ones.
+// What a pull-back leaves, per leaf, of w = cotangent * slope: for every point sums over the others of w times
+//
+//   the differences of the features                      where there are few (CpuGram::directly), or
+//   the other's features, 1, and the differences         where there are more; the last for near points, which the first
+//                                                        two leave out: what would be left of their sums is rounding,
+//
+// and for dot products the other's features and 1; squares: sums of w times the squared differences that were taken.
 struct LeafSums {
   PointBlocks<double> rows, cols;
-  std::vector<double> squares;          // kDirect numbers
+  std::vector<double> squares;
   double value = 0, shape = 0;
 };
 
@@ -127,20 +132,24 @@ class CpuGram {
   // with `same`, only pairs j < i of it (both S[i, j] and S[j, i] in one) and the diagonal (once). by_columns: d_cols
   // too, which are the d_rows with `same`.
   template <class Cotangent>
-  void pullback(const Cotangent& cotangent, bool by_columns, std::vector<LeafSums>& sums) const {
+  void pullback(const Cotangent& cotangent, bool by_columns, std::vector<LeafSums>& sums) {
+    first_sum_.clear();
     const int64_t leaves = static_cast<int64_t>(tree_.leaves.size());
     sums.resize(leaves);
     for (int64_t l = 0; l < leaves; ++l) {
-      const int64_t features = rows_[l].features(), width = features ? features + 1 : 0;
+      const int64_t features = rows_[l].features();
+      const int64_t width = directly(kernel_.tasks[l]) ? features : features ? 2 * features + 1 : 0;
       sums[l].rows.resize(n_, width, 0);
       if (by_columns && !same_) sums[l].cols.resize(m_, width, 0);
+      first_sum_.push_back(l == 0 ? 0 : first_sum_.back() + 2 + rows_[l - 1].features());
     }
-    const int64_t tiles = 1 + tree_.pullback_tiles(root()), chunks = by_columns ? pair_chunks() : count_blocks(n_);
-    std::vector<double> partial(chunks * leaves * kSums, 0.0);
+    const int64_t kSums = leaves ? first_sum_.back() + 2 + rows_.back().features() : 0;
+    const int64_t tiles = 2 + tree_.pullback_tiles(root()), chunks = by_columns ? pair_chunks() : count_blocks(n_);
+    std::vector<double> partial(chunks * kSums, 0.0);
     const auto one = [&](int64_t chunk, const Place& p) {
       T* tile = scratch(tiles);
       cotangent(p, tile);
-      pull(root(), p, tile, tile + kTile, by_columns, sums, partial.data() + chunk * leaves * kSums);
+      pull(root(), p, tile, tile + kTile, by_columns, sums, partial.data() + chunk * kSums);
     };
     if (by_columns) {
       each_pair(same_, [&](int64_t chunk, const Place& p, bool) { one(chunk, p); });
@@ -148,12 +157,13 @@ class CpuGram {
       each_row([&](const Place& p) { one(p.block, p); });
     }
     for (int64_t l = 0; l < leaves; ++l) {
-      sums[l].squares.assign(cpu::kDirect, 0.0);
+      const int64_t features = rows_[l].features();
+      sums[l].squares.assign(features, 0.0);
       for (int64_t c = 0; c < chunks; ++c) {
-        const double* s = partial.data() + (c * leaves + l) * kSums;
+        const double* s = partial.data() + c * kSums + first_sum_[l];
         sums[l].value += s[0];
         sums[l].shape += s[1];
-        for (int64_t f = 0; f < cpu::kDirect; ++f) sums[l].squares[f] += s[2 + f];
+        for (int64_t f = 0; f < features; ++f) sums[l].squares[f] += s[2 + f];
       }
     }
   }
@@ -196,7 +206,7 @@ class CpuGram {
   auto cotangent_of_product(const PointBlocks<T>& a, const PointBlocks<T>& b) const {
     return [this, left = &a, right = &b](const Place& p, T* tile) {
       const PointBlocks<T>&a = *left, &b = *right;
-      const cpu::PairTask<T> dot{PairFunction::dot, a.features(), false, 1, T(1), T(0)};
+      const cpu::PairTask<T> dot{PairFunction::dot, a.features(), false, false, 1, T(1), T(0)};
       const auto& k = table();
       k.pair_values(dot, a.block(p.block), b.block(p.other), p.rows, TileMode::set, tile);
       if (!same_) return;
@@ -213,7 +223,6 @@ class CpuGram {
  private:
   using TileMode = cpu::TileMode;
   static constexpr int64_t kBlock = cpu::kBlock, kTile = cpu::kTile;
-  static constexpr int64_t kSums = 2 + cpu::kDirect;
   static constexpr int64_t kParties = 16;
   static constexpr int64_t kPastCache = int64_t(1) << 24;  // bytes: what no cache keeps until it is read
   static constexpr int64_t kWorthThreads = 16384;          // pairs of points
@@ -331,7 +340,9 @@ class CpuGram {
     const KernelNode& n = tree_.nodes[node];
     const int64_t parts = static_cast<int64_t>(n.parts.size());
     const auto& k = table();
-    if (n.kind == KernelNode::Kind::leaf) return leaf_pull(n.leaf, p, tile, by_columns, sums[n.leaf], partial + n.leaf * kSums);
+    if (n.kind == KernelNode::Kind::leaf) {
+      return leaf_pull(n.leaf, p, tile, memory, by_columns, sums[n.leaf], partial + first_sum_[n.leaf]);
+    }
     T* own = memory;
     T* values = memory + kTile;
     T* rest = values + (n.kind == KernelNode::Kind::product ? parts * kTile : 0);
@@ -349,7 +360,8 @@ class CpuGram {
     }
   }
 
-  void leaf_pull(int64_t leaf, const Place& p, T* tile, bool by_columns, LeafSums& sums, double* partial) const {
+  void leaf_pull(int64_t leaf, const Place& p, T* tile, T* near, bool by_columns, LeafSums& sums,
+                 double* partial) const {
     const cpu::PairTask<T>& task = kernel_.tasks[leaf];
     if (task.function == PairFunction::constant) {
       double sum = 0;
@@ -366,17 +378,18 @@ class CpuGram {
     const T* rows = rows_[leaf].block(p.block);
     const T* cols = cols_[leaf].block(p.other);
     const auto& k = table();
-    k.pair_pullback(task, rows, cols, p.rows, tile, partial);
-    double* d_rows = sums.rows.block(p.block);
-    double* d_cols = by_columns ? (same_ ? sums.rows : sums.cols).block(p.other) : nullptr;
-    const bool dot = task.function == PairFunction::dot || task.function == PairFunction::power;
-    if (same_ && p.block == p.other && !dot) {  // a point does not differ from itself: leave no rounding of its size
+    const bool some_near = k.pair_pullback(task, rows, cols, p.rows, tile, near, partial);
+    if (same_ && p.block == p.other && task.stationary) {  // leave no rounding of the size of the slope
       for (int64_t r = 0; r < p.rows; ++r) tile[r * kBlock + r] = T(0);
     }
-    if (directly(task)) {
-      k.tile_differences(tile, p.rows, task.features, rows, cols, d_rows, d_cols, partial + 2);
-    } else {
-      k.tile_products(tile, p.rows, task.features + 1, rows, cols, d_rows, d_cols);
+    double* d_rows = sums.rows.block(p.block);
+    double* d_cols = by_columns ? (same_ ? sums.rows : sums.cols).block(p.other) : nullptr;
+    const int64_t features = task.features, rest = (features + 1) * kBlock;
+    if (directly(task)) return k.tile_differences(tile, p.rows, features, rows, cols, d_rows, d_cols, partial + 2);
+    k.tile_products(tile, p.rows, features + 1, rows, cols, d_rows, d_cols);
+    if (some_near) {
+      k.tile_differences(near, p.rows, features, rows, cols, d_rows + rest, d_cols ? d_cols + rest : nullptr,
+                         partial + 2);
     }
   }
 
@@ -392,6 +405,7 @@ class CpuGram {
   const KernelPoints<T>&rows_, &cols_;
   int64_t n_, m_;
   bool same_;
+  std::vector<int64_t> first_sum_;  // of each leaf, in the scalar sums of a chunk
 };
 
 }  // namespace lvm

@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "device/pause.hpp"
 
@@ -31,6 +33,8 @@ struct ThreadPool::State {
   Function function = nullptr;
   const void* context = nullptr;
   int64_t total = 0;
+  std::mutex error_mutex;
+  std::exception_ptr error;  // the first that a chunk of this job threw
 
   static constexpr uint64_t kRemaining = 0xffffffffu;
 
@@ -40,7 +44,12 @@ struct ThreadPool::State {
       const uint64_t remaining = seen & kRemaining;
       if (remaining == 0) return;
       if (!ticket.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel)) continue;
-      function(context, total - static_cast<int64_t>(remaining));
+      try {
+        function(context, total - static_cast<int64_t>(remaining));
+      } catch (...) {
+        std::lock_guard<std::mutex> lock(error_mutex);
+        if (!error) error = std::current_exception();
+      }
       done.fetch_add(1, std::memory_order_release);
       seen = ticket.load(std::memory_order_acquire);
     }
@@ -117,6 +126,9 @@ void ThreadPool::run(int64_t chunks, Function function, const void* context) {
       std::this_thread::yield();
     }
   }
+  std::exception_ptr error;
+  std::swap(error, s.error);  // no chunk is left that could write to it
+  if (error) std::rethrow_exception(error);
 }
 
 }  // namespace lvm

@@ -30,6 +30,8 @@ class CompiledKernel:
     """
 
     def __init__(self, kernel, q: int):
+        if q < 1:
+            raise ValueError("X must have at least one column, got 0")
         self.q = q
         self.tree = _backend.cpu.KernelTree()
         self.slots: list[Slot] = []
@@ -80,9 +82,8 @@ class CompiledKernel:
             for slot in self.slots:
                 part = theta[slot.start : slot.start + slot.size]
                 if not (tiny <= part.min() and part.max() <= most):
-                    raise ValueError(
-                        f"{slot.name} must be a normal {dtype} number, got {part.min():g}; use float64 or rescale"
-                    )
+                    wrong = part.min() if part.min() < tiny else part.max()
+                    raise ValueError(f"{slot.name} must be a normal {dtype} number, got {wrong:g}; rescale")
         scales = [
             theta[s.start : s.start + s.size].min() for s in self.slots if s.own_name in ("lengthscale", "period")
         ]
@@ -174,6 +175,8 @@ def unconstrained_bounds(parameter) -> tuple[float, float]:
     """The bounds of a parameter as its bijector's inverse sees them."""
     low, high = parameter.bounds
     floor = getattr(parameter.bijector, "floor", 0.0)
+    if high <= floor:
+        raise ValueError(f"bounds must reach above the bijector's floor of {floor:g}, got [{low:g}, {high:g}]")
     inverse = parameter.bijector.inverse
     return (
         float(inverse(np.float64(low))) if low > floor else -np.inf,

@@ -51,8 +51,9 @@ class Kernel:
         elif not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
             got = f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
             raise ValueError(f"out must be an array of {dtype} with shape {shape}, got {got}")
-        elif not (out.flags.c_contiguous and out.flags.writeable):
-            raise ValueError("out must be C-contiguous and writeable")
+        elif not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+            flags = ", ".join(f"{name}={out.flags[name.upper()]}" for name in ("c_contiguous", "writeable", "aligned"))
+            raise ValueError(f"out must be C-contiguous and writeable, and aligned, got {flags}")
         module.gram(compiled.tree, theta, X, Z, out)
         return out
 
@@ -70,6 +71,7 @@ class Kernel:
         Z : array of shape (m, q) or None
             None stands for ``k(X, X)``; ``dX`` is then the derivative through both arguments.
         cotangent : array of shape (n, m)
+            Converted to the dtype of X and Z; row-major is read where it lies.
 
         Returns
         -------
@@ -191,13 +193,15 @@ class Kernel:
 
     def set_prior(self, name, prior) -> Kernel:
         """Give a parameter a prior (see :mod:`lvmfast.priors`), or None to take it away."""
-        if prior is not None and not (hasattr(prior, "log_density") and hasattr(prior, "gradient")):
+        methods = ("log_density", "gradient")
+        if prior is not None and (isinstance(prior, type) or not all(hasattr(prior, name) for name in methods)):
             raise TypeError(f"prior must have log_density(value) and gradient(value), got {prior!r}")
         return self._change((name,), prior=prior)
 
     def set_bijector(self, name, bijector) -> Kernel:
         """The map from the real line through which fits move a parameter (see :mod:`lvmfast.bijectors`)."""
-        if not all(hasattr(bijector, method) for method in ("forward", "inverse", "vjp")):
+        methods = ("forward", "inverse", "vjp")
+        if isinstance(bijector, type) or not all(hasattr(bijector, method) for method in methods):
             raise TypeError(f"bijector must have forward, inverse and vjp, got {bijector!r}")
         return self._change((name,), bijector=bijector)
 
@@ -222,6 +226,7 @@ class Kernel:
         theta = as_float_array(theta, "theta").astype(np.float64)
         parameters = self.parameters
         sizes = {name: np.size(p.value) for name, p in parameters.items() if not p.fixed}
+        values = {}
         if theta.shape != (sum(sizes.values()),):
             raise ValueError(f"theta must have shape ({sum(sizes.values())},), got {theta.shape}")
         if not np.isfinite(theta).all():
@@ -229,8 +234,12 @@ class Kernel:
         start = 0
         for name, size in sizes.items():
             value = parameters[name].bijector.forward(theta[start : start + size])
-            parameters[name] = value if np.ndim(parameters[name].value) else float(value[0])
+            if not (np.isfinite(value).all() and (value > 0).all()):
+                raise ValueError(f"theta must give finite parameters > 0, got {value} for {name}")
+            values[name] = value if np.ndim(parameters[name].value) else float(value[0])
             start += size
+        for name, value in values.items():
+            parameters[name] = value
 
     @property
     def theta_bounds(self) -> np.ndarray:
@@ -262,6 +271,9 @@ class Kernel:
         return copy.deepcopy(self)
 
     __sklearn_clone__ = copy
+
+    def __copy__(self) -> Kernel:
+        return copy.deepcopy(self)
 
     def scaled(self, factor: float) -> Kernel:
         """A kernel of the same structure that equals ``factor * k``: a change of the function's units.
@@ -315,6 +327,8 @@ class Kernel:
         return _combine(Sum, self, other)
 
     def __radd__(self, other):
+        if isinstance(other, numbers.Real) and other == 0:  # where sum([k1, k2]) begins
+            return self.copy()
         return _combine(Sum, other, self)
 
     def __mul__(self, other):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 
 import numpy as np
@@ -82,9 +81,6 @@ class _Leaf(Kernel):
             and all(np.array_equal(getattr(self, n), getattr(other, n)) for n in self._arguments_of_init()[:-1])
             and _same_dims(self.active_dims, other.active_dims)
         )
-
-    def __copy__(self):
-        return copy.deepcopy(self)
 
 
 def _same_dims(a, b) -> bool:

@@ -20,6 +20,8 @@ def kernel_record(kernel, key: str, arrays: dict) -> dict:
 
 
 def _record(kernel) -> dict:
+    if getattr(kernels, type(kernel).__name__, None) is not type(kernel):
+        raise TypeError(f"kernel must be one of lvmfast.kernels to be saved, got a {type(kernel).__name__}; use pickle")
     record: dict = {"type": type(kernel).__name__}
     if kernel.parts:
         record["parts"] = [_record(part) for part in kernel.parts]

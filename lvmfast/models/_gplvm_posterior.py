@@ -133,7 +133,8 @@ class Posterior:
                 hessian[:, k] = (up - down) / (2 * step[k])
             hessian = 0.5 * (hessian + np.swapaxes(hessian, 1, 2))
             eigenvalues, vectors = np.linalg.eigh(hessian)
-            flat = (eigenvalues <= 0)[:, None, :]
+            largest = np.abs(eigenvalues).max(axis=1, keepdims=True)
+            flat = (eigenvalues <= 1e-7 * largest)[:, None, :]  # to the accuracy of the differences
             inverse = 1.0 / np.where(flat, 1.0, eigenvalues[:, None, :])
             unbounded = (flat & (vectors != 0)).any(axis=2)
             variances[rows] = np.where(unbounded, np.inf, (vectors**2 * np.where(flat, 0.0, inverse)).sum(axis=2))

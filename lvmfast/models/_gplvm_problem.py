@@ -125,7 +125,14 @@ class Problem:
 
         ``check_interrupt()`` is called before each evaluation.
         """
-        return Objective(self, kernel.scaled(1.0 / self.scale**2), q, jitter, self.dtype if dtype is None else np.dtype(dtype), check_interrupt)
+        return Objective(
+            self,
+            kernel.scaled(1.0 / self.scale**2),
+            q,
+            jitter,
+            self.dtype if dtype is None else np.dtype(dtype),
+            check_interrupt,
+        )
 
 
 class Objective:

@@ -67,5 +67,5 @@ def load_gpr(cls, path):
     noise = arrays["noise"] if arrays["noise"].ndim else float(arrays["noise"])
     model.noise_variance_ = noise
     jitter = float(arrays["jitter"])
-    model._set_posterior(GprPosterior(model.kernel_, mean, X, Y, noise, jitter, arrays["L_"], arrays["alpha"]))
+    model._set_posterior(GprPosterior(model.kernel_.copy(), mean, X, Y, noise, jitter, arrays["L_"], arrays["alpha"]))
     return model

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from lvmfast._validation import as_matrix
+from lvmfast._validation import as_matrix, check_columns
 from lvmfast.linalg import cholesky_solve
 
 CHUNK = 1 << 22  # numbers of features that are held at a time
@@ -133,7 +133,8 @@ class PosteriorPaths:
     n_samples : int
     """
 
-    def __init__(self, posterior, n_samples: int, n_features: int, rng, dtype, single_output: bool):
+    def __init__(self, posterior, n_samples: int, n_features: int, rng, dtype, single_output: bool, names=None):
+        self._names = names
         self.n_samples, self._dtype, self._single = n_samples, dtype, single_output
         kernel, X, Y = posterior.kernel, posterior.X, posterior.Y
         d = Y.shape[1]
@@ -150,6 +151,7 @@ class PosteriorPaths:
 
     def __call__(self, X) -> np.ndarray:
         """Values at X (n, q): shape (n_samples, n), or (n_samples, n, d) for several outputs."""
+        check_columns(X, self._names)
         X = as_matrix(X, "X", columns=self._X.shape[1], dtype=np.float64)
         values = self._kernel.matmul(X, self._X, self._correction)
         rows = max(1, CHUNK // max(1, self._features.count()))

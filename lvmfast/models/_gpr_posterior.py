@@ -59,7 +59,7 @@ class GprPosterior:
         alpha = cholesky_solve(L, residual)
         if not np.isfinite(alpha).all():
             raise NonFiniteError("the posterior is not finite: parameters or targets are too large; rescale y")
-        return cls(kernel, mean, X, Y, noise, used, L, alpha)
+        return cls(kernel.copy(), mean, X, Y, noise, used, L, alpha)
 
     def log_marginal_likelihood(self) -> float:
         """log p(Y), at the mean's coefficients, in nats."""

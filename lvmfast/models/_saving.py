@@ -48,7 +48,7 @@ def read_model(path, kind: str) -> tuple[dict, dict]:
 
 def jsonable(name: str, value):
     """``value`` if JSON can hold it; None, with a warning, for what a file cannot hold."""
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value

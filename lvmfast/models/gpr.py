@@ -20,6 +20,7 @@ from lvmfast._validation import (
     as_matrix,
     check_callback,
     check_choice,
+    check_columns,
     check_integer,
     check_jitter,
     check_positive,
@@ -259,14 +260,17 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         posterior, X = self._at(X)
         if return_std and return_cov:
             raise ValueError("return_std and return_cov must not both be true; ask for one of them")
-        mean = self._shaped(posterior.mean_at(X))
+        mean = self._shaped(_finite(posterior.mean_at(X)))
         if not (return_std or return_cov):
             return mean
         noise = self._new_noise() if include_noise else 0.0
         if return_std:
-            std = np.sqrt(posterior.variance_at(X) + noise)
+            with np.errstate(invalid="ignore", over="ignore"):
+                variance = _finite(posterior.variance_at(X))
+            std = np.sqrt(variance + noise)
             return mean, self._shaped(np.repeat(std[:, None], posterior.Y.shape[1], axis=1))
-        covariance = posterior.covariance_at(X)
+        with np.errstate(invalid="ignore", over="ignore"):
+            covariance = _finite(posterior.covariance_at(X))
         covariance[np.diag_indices_from(covariance)] += noise
         return mean, self._shaped(np.repeat(covariance[:, :, None], posterior.Y.shape[1], axis=2))
 
@@ -314,7 +318,9 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         posterior = self._fitted()
         n_samples, n_features = check_integer(n_samples, "n_samples", 1), check_integer(n_features, "n_features", 1)
         rng = check_rng(random_state)
-        return PosteriorPaths(posterior, n_samples, n_features, rng, self.y_train_.dtype, self.y_train_.ndim == 1)
+        names = getattr(self, "feature_names_in_", None)
+        single = self.y_train_.ndim == 1
+        return PosteriorPaths(posterior, n_samples, n_features, rng, self.y_train_.dtype, single, names)
 
     def log_marginal_likelihood(self, theta=None, gradient=False):
         """log p(y) of the training data in nats, summed over outputs; priors are not in it.
@@ -323,7 +329,8 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ----------
         theta : array of shape (p,), optional
             ``kernel_.theta`` (by default logarithms) and, if it is learned, the logarithm of the noise variance.
-            Default: the fitted parameters.
+            Default: the fitted parameters. The coefficients of the mean are those that maximise it at theta (in a
+            model from :meth:`condition_on`, which keeps them, ``log_marginal_likelihood_`` is at those it keeps).
         gradient : bool, default=False
 
         Returns
@@ -383,6 +390,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Fitted; this one is left as it is.
         """
         posterior, X = self._at(X)
+        X = X.astype(self.X_train_.dtype).astype(np.float64)  # what X_train_ will hold
         y = as_float_array(y, "y").astype(self.y_train_.dtype)
         shape = (len(X), *self.y_train_.shape[1:])
         if y.shape != shape:
@@ -421,7 +429,9 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if not np.isfinite(Y).all():
             raise ValueError("Y must be finite, got NaN or infinity")
         noise = self._noise_of_new(noise_variance, len(X))
-        return Fantasies(posterior, X, Y.reshape(len(Y), len(X), -1), noise, self.y_train_.dtype, Y.ndim == 2)
+        fantasies = Fantasies(posterior, X, Y.reshape(len(Y), len(X), -1), noise, self.y_train_.dtype, Y.ndim == 2)
+        fantasies.feature_names = getattr(self, "feature_names_in_", None)
+        return fantasies
 
     def predict_gradient(self, X):
         """Derivatives of the posterior mean and variance of the noise-free function with respect to the inputs.
@@ -713,6 +723,8 @@ class _Fit:
 class Fantasies:
     """The posterior after each of s simulated outcomes; see :meth:`GPR.fantasize`."""
 
+    feature_names = None
+
     def __init__(self, posterior, X, Y, noise, dtype, single_output: bool):
         self._dtype, self._single, self._s = dtype, single_output, len(Y)
         self._d = Y.shape[2]
@@ -730,6 +742,7 @@ class Fantasies:
 
     def predict(self, X, return_std=False):
         """Posterior means at X (m, q): (s, m) or (s, m, d); with ``return_std`` also the std (m,) that all share."""
+        check_columns(X, self.feature_names)
         X = as_matrix(X, "X", columns=self._posterior.X.shape[1], dtype=np.float64)
         posterior = self._posterior
         means = posterior.predictor.mean(X).reshape(len(X), self._s, self._d)
@@ -739,6 +752,13 @@ class Fantasies:
         if not return_std:
             return means
         return means, np.sqrt(posterior.variance_at(X)).astype(self._dtype, copy=False)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """``values``, if they are finite."""
+    if not np.isfinite(values).all():
+        raise NonFiniteError("the prediction is not finite: the kernel overflows at these inputs; rescale X")
+    return values
 
 
 def default_kernel(X: np.ndarray, Y: np.ndarray) -> RBF:
