@@ -9,6 +9,17 @@
 namespace lvm::cpu::LVM_ARCH {
 namespace {
 
+// f(Constant<how many>, first) for groups of `Most` features and what remains.
+template <int Most, class F>
+LVM_HD void in_groups(int64_t features, const F& f) {
+  int64_t first = 0;
+  for (; first + Most <= features; first += Most) f(Constant<Most>(), first);
+  const int64_t rest = features - first;
+  unroll<Most - 1>([&](auto k) LVM_INLINE {
+    if (rest == k + 1) f(Constant<k + 1>(), first);
+  });
+}
+
 template <class T>
 constexpr int kSumRows = kWidth<T> < 4 ? kWidth<T> : 4;  // rows whose lanes are added up together
 
@@ -153,14 +164,14 @@ template <class T>
 void tile_products(const T* tile, int64_t count, int64_t features, const T* rows, const T* cols, double* d_rows,
                    double* d_cols) {
   if (d_rows) {
-    int64_t f = 0;
-    for (; f + 3 <= features; f += 3) row_products<3>(tile, count, cols + f * kBlock, d_rows + f * kBlock);
-    for (; f < features; ++f) row_products<1>(tile, count, cols + f * kBlock, d_rows + f * kBlock);
+    in_groups<3>(features, [&](auto group, int64_t f) LVM_INLINE {
+      row_products<decltype(group)::value>(tile, count, cols + f * kBlock, d_rows + f * kBlock);
+    });
   }
   if (d_cols) {
-    int64_t f = 0;
-    for (; f + 4 <= features; f += 4) column_products<4>(tile, count, rows + f * kBlock, d_cols + f * kBlock);
-    for (; f < features; ++f) column_products<1>(tile, count, rows + f * kBlock, d_cols + f * kBlock);
+    in_groups<6>(features, [&](auto group, int64_t f) LVM_INLINE {
+      column_products<decltype(group)::value>(tile, count, rows + f * kBlock, d_cols + f * kBlock);
+    });
   }
 }
 
@@ -172,10 +183,7 @@ void tile_differences(const T* tile, int64_t count, int64_t features, const T* r
     double* to_cols = d_cols ? d_cols + f * kBlock : nullptr;
     differences<F>(tile, count, rows + f * kBlock, cols + f * kBlock, d_rows + f * kBlock, to_cols, squares + f);
   };
-  int64_t f = 0;
-  for (; f + 3 <= features; f += 3) some(Constant<3>(), f);
-  if (features - f == 2) some(Constant<2>(), f);
-  if (features - f == 1) some(Constant<1>(), f);
+  in_groups<3>(features, some);
 }
 
 template <class T>
