@@ -284,9 +284,6 @@ class Kernel:
         copied._scale(factor)
         return copied
 
-    def _scale(self, factor: float) -> None:
-        raise NotImplementedError
-
     def get_params(self, deep: bool = True) -> dict:
         """Parameters by name, as scikit-learn asks for them."""
         return {name: p.value for name, p in self.parameters.items()}
