@@ -20,20 +20,20 @@ from lvmfast._validation import (
     as_matrix,
     check_callback,
     check_choice,
-    check_columns,
     check_integer,
     check_jitter,
     check_positive,
     check_rng,
 )
 from lvmfast.exceptions import FitInterruptedWarning, LvmfastError, NonFiniteError
-from lvmfast.kernels import RBF, Kernel
-from lvmfast.linalg import cholesky_solve
+from lvmfast.kernels import Kernel
+from lvmfast.models._gpr_fantasies import Fantasies
 from lvmfast.models._gpr_file import load_gpr, save_gpr
 from lvmfast.models._gpr_mean import NAMES, Mean
 from lvmfast.models._gpr_objective import NOISE_FLOOR, GprObjective, Trial
 from lvmfast.models._gpr_paths import PosteriorPaths
 from lvmfast.models._gpr_posterior import GprPosterior
+from lvmfast.models._gpr_start import check_noise_array, default_kernel, spread_of
 from lvmfast.optim import LBFGS
 
 __all__ = ["GPR", "Fantasies", "GprStatus"]
@@ -720,73 +720,11 @@ class _Fit:
             )
 
 
-class Fantasies:
-    """The posterior after each of s simulated outcomes; see :meth:`GPR.fantasize`."""
-
-    feature_names = None
-
-    def __init__(self, posterior, X, Y, noise, dtype, single_output: bool):
-        self._dtype, self._single, self._s = dtype, single_output, len(Y)
-        self._d = Y.shape[2]
-        n = len(posterior.X)
-        joint = posterior.append(X, np.ascontiguousarray(Y[0]), noise)
-        Y_all = np.concatenate([np.repeat(posterior.Y[None], self._s, axis=0), Y], axis=1)
-        residual = np.moveaxis(Y_all - posterior.mean(joint.X, self._d), 0, 1).reshape(n + len(X), -1)
-        alpha = cholesky_solve(joint.L, residual)
-        self._posterior = GprPosterior(
-            joint.kernel, joint.mean, joint.X, joint.Y, joint.noise, joint.jitter, joint.L, alpha
-        )
-
-    def __len__(self) -> int:
-        return self._s
-
-    def predict(self, X, return_std=False):
-        """Posterior means at X (m, q): (s, m) or (s, m, d); with ``return_std`` also the std (m,) that all share."""
-        check_columns(X, self.feature_names)
-        X = as_matrix(X, "X", columns=self._posterior.X.shape[1], dtype=np.float64)
-        posterior = self._posterior
-        means = posterior.predictor.mean(X).reshape(len(X), self._s, self._d)
-        means = np.moveaxis(means, 1, 0) + posterior.mean(X, self._d)
-        means = means.astype(self._dtype, copy=False)
-        means = means[:, :, 0] if self._single else means
-        if not return_std:
-            return means
-        return means, np.sqrt(posterior.variance_at(X)).astype(self._dtype, copy=False)
-
-
 def _finite(values: np.ndarray) -> np.ndarray:
     """``values``, if they are finite."""
     if not np.isfinite(values).all():
         raise NonFiniteError("the prediction is not finite: the kernel overflows at these inputs; rescale X")
     return values
-
-
-def default_kernel(X: np.ndarray, Y: np.ndarray) -> RBF:
-    """RBF with the variance of Y and, per input, a lengthscale of its spread times the root of their number."""
-    spread = X.std(axis=0)
-    spread = np.where(spread > 1e-12 * np.abs(X).max(axis=0, initial=0.0), spread, 1.0)
-    return RBF(spread_of(Y), spread * np.sqrt(X.shape[1]) * 0.5)
-
-
-def spread_of(Y: np.ndarray) -> float:
-    """Mean square of Y around the means of its columns; where it vanishes, a small part of Y's own, or 1."""
-    with np.errstate(over="ignore"):
-        square, own = float(np.mean((Y - Y.mean(axis=0)) ** 2)), float(np.mean(Y * Y))
-    if not np.isfinite(own) or 0 < own < 1e-250 or (own == 0 and Y.any()):
-        raise ValueError(f"y must have a mean square between 1e-250 and 1e308, got {own:g}; rescale it")
-    if square > 1e-20 * own:
-        return square
-    return 1e-4 * own if own > 0 else 1.0
-
-
-def check_noise_array(noise_variance, n: int) -> np.ndarray:
-    """Known noise variances as float64, shape (n,)."""
-    array = as_float_array(noise_variance, "noise_variance").astype(np.float64)
-    if array.shape != (n,):
-        raise ValueError(f"noise_variance must be a number or have shape ({n},), got shape {array.shape}")
-    if not (np.isfinite(array).all() and (array >= 0).all()):
-        raise ValueError(f"noise_variance must be finite and >= 0, got {array.min()} as the least")
-    return array
 
 
 def objective_value(objective, result) -> float:
