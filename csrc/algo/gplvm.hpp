@@ -5,10 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "algo/gp.hpp"
+#include "algo/gp_outcome.hpp"
+#include "algo/gram.hpp"
 #include "algo/jitter.hpp"
-#include "algo/kernel.hpp"
-#include "device/cotangent.hpp"
 
 namespace lvm {
 
@@ -31,65 +30,91 @@ class GplvmObjective {
   int64_t rows() const { return n_; }
   int64_t components() const { return q_; }
 
-  // rows: ascending indices, empty for all n; r: (rows, rank) column-major; columns: how many R stands for.
-  void add_group(std::vector<int64_t> rows, const T* r, int64_t rank, double columns) {
+  // On the host. rows: ascending indices, empty for all n; r: (rows, rank) column-major; columns: how many R stands for.
+  void add_group(const std::vector<int64_t>& rows, const T* r, int64_t rank, double columns) {
     Group group;
+    group.whole = rows.empty();
     group.count = rows.empty() ? n_ : static_cast<int64_t>(rows.size());
-    group.rows = std::move(rows);
+    if (!rows.empty()) Device::upload(rows.data(), group.rows.reserve(group.count), group.count);
     group.rank = rank;
     group.columns = columns;
-    std::copy(r, r + group.count * rank, group.r.reserve(std::max<int64_t>(group.count * rank, 1)));
+    Device::upload(r, group.r.reserve(group.count * rank + 1), group.count * rank);
     largest_ = std::max(largest_, group.count);
     largest_a_ = std::max(largest_a_, group.count * rank);
     groups_.push_back(std::move(group));
   }
 
-  // x: (n, q) row-major. d_x: (n, q), d_theta: (parameters,). jitter: absolute, where to start; afterwards what was
-  // needed.
-  Status evaluate(const T* x, Kernel<Device, T>& kernel, T noise, const JitterPolicy& policy, double& jitter,
-                  GplvmResult* result, double* d_x, double* d_theta) {
+  // On the host. x: (n, q) row-major; theta: (parameters,). d_x: (n, q), d_theta: (parameters,), overwritten. jitter:
+  // absolute, where to start; afterwards what was needed.
+  Status evaluate(const T* x, const KernelTree& tree, const double* theta, double noise, const JitterPolicy& policy,
+                  double& jitter, GplvmResult* result, double* d_x, double* d_theta) {
     *result = {};
+    const int64_t parameters = tree.parameters;
     std::fill(d_x, d_x + n_ * q_, 0.0);
-    std::fill(d_theta, d_theta + kernel.tree().parameters, 0.0);
-    const std::vector<double> centre = column_centres(x, n_, q_);
-    T* k = k_.reserve(largest_ * largest_);
-    T* a = a_.reserve(std::max<int64_t>(largest_a_, 1));
+    std::fill(d_theta, d_theta + parameters, 0.0);
+    Kernel<Device, T> kernel(tree);
+    PointPair<Device, T> pair(kernel);
+    outcome_.reserve(parameters, n_ * q_);
+    inputs_.reserve(parameters + 2);
+    std::copy_n(theta, parameters, (inputs_.host() + 2));
+    std::copy_n(x, n_ * q_, latents_.reserve(n_ * q_ + 1));
+    latents_.push(n_ * q_);
     for (const Group& group : groups_) {
-      const int64_t m = group.count;
-      const int64_t* index = group.rows.empty() ? nullptr : group.rows.data();
-      kernel.assign(points_, x, m, q_, index, centre.data());
-      kernel.choose_distances(points_, points_);
-      typename Device::template Gram<T> gram(kernel.prepared(), points_, points_, m, m, true);
-      double diagonal = 0, value = 0;
-      for (int64_t i = 0; i < m; ++i) diagonal += kernel.diagonal(x + (index ? index[i] : i) * q_);
-      diagonal = diagonal / static_cast<double>(m) + static_cast<double>(noise);
-      const Status status = escalate_jitter(policy, diagonal, jitter, [&](double extra) {
-        gram.values(k, m, true, nullptr);
-        const T shift = static_cast<T>(static_cast<double>(noise) + extra);
-        for (int64_t i = 0; i < m; ++i) k[i * m + i] += shift;
-        return gp_log_density<Device>(m, group.rank, group.columns, k, group.r.data(), a, &value);
-      });
+      const auto attempt = [&](double extra) -> Status {
+        inputs_.host()[0] = noise, inputs_.host()[1] = extra;
+        inputs_.push(parameters + 2);
+        kernel.set(inputs_.device() + 2);
+        enqueue(group, kernel, pair);
+        return outcome_.status(group.count, group.columns);
+      };
+      const auto mean = [&] { return outcome_.host_diagonal() / static_cast<double>(group.count) + noise; };
+      const Status status = escalate_jitter(policy, mean, jitter, attempt);
       if (!status) return status;
-      sums_.clear();
-      gram.pullback(gram.cotangent_of(k, m, Cotangent::symmetric_lower), true, sums_);
-      kernel.finish(sums_, points_, x, m, index, points_, nullptr, 0, q_, centre.data(), d_x, nullptr, d_theta);
-      result->value += value;
-      for (int64_t i = 0; i < m; ++i) result->d_noise += static_cast<double>(k[i * m + i]);
+      result->value += outcome_.value(group.count, group.columns);
+      result->d_noise += outcome_.host_d_noise();
+      for (int64_t k = 0; k < parameters; ++k) d_theta[k] += outcome_.host_d_theta()[k];
+      for (int64_t k = 0; k < n_ * q_; ++k) d_x[k] += outcome_.host_d_x()[k];
     }
     return {};
   }
 
  private:
   struct Group {
-    std::vector<int64_t> rows;
+    bool whole;
     int64_t count, rank;
     double columns;
+    typename Device::template Scratch<int64_t> rows;
     typename Device::template Scratch<T> r;
   };
+
+  void enqueue(const Group& group, Kernel<Device, T>& kernel, PointPair<Device, T>& pair) {
+    const int64_t m = group.count;
+    const T* x = latents_.device();
+    const int64_t* index = group.whole ? nullptr : group.rows.data();
+    T* k = k_.reserve(largest_ * largest_);
+    T* a = a_.reserve(largest_a_ + 1);
+    pair.assign(x, m, index, nullptr, 0, q_, n_);
+    auto gram = pair.gram();
+    gram.values(k, m, true, nullptr);
+    Device::sums(1, m, kernel.diagonal(x, q_, index), outcome_.diagonal());
+    Device::map(m, AddNoise<T>{k, m, inputs_.device(), nullptr});
+    gp_log_density<Device>(m, group.rank, group.columns, k, group.r.data(), a, outcome_.terms(), outcome_.failure(),
+                           scratch_);
+    if (!(Device::kImmediate && *outcome_.failure())) {
+      gram.pullback(gram.cotangent_of(k, m, Cotangent::symmetric_lower), true, sums_);
+      pair.finish(sums_, outcome_.d_x(), nullptr, outcome_.d_theta(), n_);
+      Device::sums(1, m, DiagonalEntry<T>{k, m}, outcome_.d_noise());
+    }
+    outcome_.send();
+  }
+
   int64_t n_, q_, largest_ = 0, largest_a_ = 0;
   std::vector<Group> groups_;
+  GpOutcome<Device> outcome_;
+  typename Device::template Shared<T> latents_;
+  typename Device::template Shared<double> inputs_;  // noise, jitter, theta
   typename Device::template Scratch<T> k_, a_;
-  typename Device::template KernelPoints<T> points_;
+  typename Device::template Scratch<double> scratch_;
   std::vector<typename Device::LeafSums> sums_;
 };
 

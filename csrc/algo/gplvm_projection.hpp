@@ -6,19 +6,81 @@
 #include <cstdint>
 #include <vector>
 
-#include "algo/kernel.hpp"
+#include "algo/gram.hpp"
 #include "algo/row_bfgs.hpp"
 #include "device/cotangent.hpp"
 
 namespace lvm {
 
-// What is observed of n new rows, in the columns in which the groups hold A (all groups' side by side).
+// What is observed of n new rows (on the host), in the columns in which the groups hold A (all groups' side by side).
 struct ProjectionRows {
   int64_t n;
   const double* targets;   // (n, columns)
   const double* mask;      // (n, columns) of 0 and 1, or null: everything is observed
   const double* observed;  // (n, groups): how many values of the row each group explains
   const double* residual;  // (n, groups): squared norm of the part of y that no x can explain
+};
+
+// Row by row of k (count, n): the numbers in the columns `rows`.
+struct GatherColumns {
+  const double* k;
+  int64_t n, m;
+  const int64_t* rows;
+  double* part;
+  LVM_HD void operator()(int64_t at) const { part[at] = k[at / m * n + rows[at % m]]; }
+};
+
+// One new row's terms of f from one group; see GplvmProjection.
+struct ProjectionTerms {
+  KernelDiagonal<double> diagonal;  // of the rows at x
+  const int64_t* which;             // row of the data
+  int64_t groups, group, m, columns, all_columns, first_column;
+  const double *targets, *mask, *observed, *residual;  // of the data
+  const double *k, *pk;                                // (count, m): k and K_O^-1 k
+  double* fit;                                         // (count, columns): A^T k, then what it leaves of y
+  double noise;
+  double *value, *d_k, *d_fit, *d_diagonal;  // (count,): f, and its derivatives
+
+  LVM_HD void operator()(int64_t b) const {
+    const int64_t row = which[b];
+    double explained = 0;
+    for (int64_t i = 0; i < m; ++i) explained += k[b * m + i] * pk[b * m + i];
+    const double left = diagonal.value(b) - explained;
+    const double v = (left > 0.0 ? left : 0.0) + noise;
+    double squares = residual[row * groups + group];
+    double* r = fit + b * columns;
+    const double* y = targets + row * all_columns + first_column;
+    const double* seen = mask ? mask + row * all_columns + first_column : nullptr;
+    for (int64_t c = 0; c < columns; ++c) {
+      r[c] = (y[c] - r[c]) * (seen ? seen[c] : 1.0);
+      squares += r[c] * r[c];
+    }
+    const double count = observed[row * groups + group];
+    value[b] += 0.5 * (count * log_(kTwoPi * v) + squares / v);
+    d_k[b] = -(count - squares / v) / v;  // d f / d v times d v / d k = -2 K^-1 k
+    d_fit[b] = -1.0 / v;
+    d_diagonal[b] += -0.5 * d_k[b];
+  }
+};
+
+// d f / d k of a group, added to that of all training rows.
+struct AddGroupCotangent {
+  int64_t n, m, columns;
+  const int64_t* rows;  // null: all
+  const double *d_k, *pk, *d_fit, *back;
+  double* cotangent;
+  LVM_HD void operator()(int64_t at) const {
+    const int64_t b = at / m, i = at % m;
+    const double through_fit = columns > 0 ? d_fit[b] * back[at] : 0.0;
+    cotangent[b * n + (rows ? rows[i] : i)] += d_k[b] * pk[at] + through_fit;
+  }
+};
+
+struct Transpose {
+  const double* a;  // (rows, columns)
+  int64_t rows, columns;
+  double* to;
+  LVM_HD void operator()(int64_t at) const { to[at % columns * rows + at / columns] = a[at]; }
 };
 
 // For each group g of training columns with the same observed rows O:
@@ -28,28 +90,28 @@ struct ProjectionRows {
 template <class Device>
 class GplvmProjection {
  public:
-  // x: (n, q), the training latents. scale: (q,), about how far a latent moves before its row looks different.
+  // x: (n, q), the training latents, on the device. On the host: scale (q,), about how far a latent moves before its row
+  // looks different.
   GplvmProjection(const double* x, int64_t n, int64_t q, const KernelTree& tree, const double* theta,
                   const double* scale, double noise)
       : n_(n), q_(q), noise_(noise), scale_(scale, scale + q), kernel_(tree, theta) {
-    centre_ = column_centres(x, n, q);
+    Device::column_centres(x, n, q, centre_.reserve(q + 1));
     kernel_.assign(points_, x, n, q, nullptr, centre_.data());
+    unused_.reserve(tree.parameters + 1);
   }
 
-  // rows: ascending, empty for all; precision: K_O^-1 (m, m) symmetric, full; a: (m, columns) row-major.
-  // m = 0: columns that training never observed.
-  void add_group(std::vector<int64_t> rows, int64_t m, const double* precision, const double* a, int64_t columns) {
+  // rows: ascending, empty for all, on the host; on the device: precision, K_O^-1 (m, m) symmetric, full; a, (m, columns)
+  // row-major. m = 0: columns that training never observed.
+  void add_group(const std::vector<int64_t>& rows, int64_t m, const double* precision, const double* a, int64_t columns) {
     Group group;
     group.count = m;
-    group.rows = std::move(rows);
+    group.whole = rows.empty();
+    if (!group.whole) Device::upload(rows.data(), group.rows.reserve(m), m);
     group.columns = columns;
     group.first_column = columns_;
-    std::copy(precision, precision + m * m, group.precision.reserve(std::max<int64_t>(m * m, 1)));
-    std::copy(a, a + m * columns, group.a.reserve(std::max<int64_t>(m * columns, 1)));
-    double* at = group.a_transposed.reserve(std::max<int64_t>(m * columns, 1));
-    for (int64_t i = 0; i < m; ++i) {
-      for (int64_t c = 0; c < columns; ++c) at[c * m + i] = a[i * columns + c];
-    }
+    Device::copy(precision, group.precision.reserve(m * m + 1), m * m);
+    Device::copy(a, group.a.reserve(m * columns + 1), m * columns);
+    Device::map(m * columns, Transpose{a, m, columns, group.a_transposed.reserve(m * columns + 1)});
     columns_ += columns;
     groups_.push_back(std::move(group));
   }
@@ -58,29 +120,18 @@ class GplvmProjection {
   int64_t columns() const { return columns_; }
   int64_t groups() const { return static_cast<int64_t>(groups_.size()); }
 
-  // value (count,) and gradient (count, q) of row which[b] at x[b].
-  void evaluate(const ProjectionRows& rows, int64_t count, const int64_t* which, const double* x, double* value,
-                double* gradient) {
-    kernel_.assign(new_points_, x, count, q_, nullptr, centre_.data());
-    kernel_.choose_distances(new_points_, points_);
-    typename Device::template Gram<double> gram(kernel_.prepared(), new_points_, points_, count, n_, false);
-    double* k = k_.reserve(count * n_);
-    double* cotangent = cotangent_.reserve(count * n_);
-    gram.values(k, n_, false, nullptr);
-    std::fill(cotangent, cotangent + count * n_, 0.0);
-    std::fill(value, value + count, 0.0);
-    std::fill(gradient, gradient + count * q_, 0.0);
-    for (int64_t g = 0; g < groups(); ++g) add_group_terms(rows, g, count, which, x, k, value, cotangent, gradient);
-    std::vector<typename Device::LeafSums> sums;
-    gram.pullback(gram.cotangent_of(cotangent, n_, Cotangent::direct), false, sums);
-    std::vector<double> unused(kernel_.tree().parameters);
-    kernel_.finish(sums, new_points_, x, count, nullptr, points_, nullptr, 0, q_, centre_.data(), gradient, nullptr,
-                   unused.data());
+  // All on the host: value (n,) and gradient (n, q) of every row at x (n, q).
+  void evaluate(const ProjectionRows& rows, const double* x, double* value, double* gradient) {
+    load(rows);
+    std::vector<int64_t> all(rows.n);
+    for (int64_t i = 0; i < rows.n; ++i) all[i] = i;
+    evaluate(rows.n, all.data(), x, value, gradient);
   }
 
-  // From start (n, q) to a minimum of each row's f. Outputs: x (n, q), value (n,), converged (n,).
+  // All on the host. From start (n, q) to a minimum of each row's f. Outputs: x (n, q), value (n,), converged (n,).
   void minimise(const ProjectionRows& rows, const double* start, const BfgsOptions& options, double* x,
                 double* value, bool* converged) {
+    load(rows);
     std::vector<RowBfgs> search(rows.n);
     std::vector<int64_t> active(rows.n);
     for (int64_t i = 0; i < rows.n; ++i) {
@@ -96,7 +147,7 @@ class GplvmProjection {
       for (int64_t b = 0; b < count; ++b) {
         std::copy(search[active[b]].ask(), search[active[b]].ask() + q_, trial.data() + b * q_);
       }
-      evaluate(rows, count, active.data(), trial.data(), f.data(), gradient.data());
+      evaluate(count, active.data(), trial.data(), f.data(), gradient.data());
       std::vector<int64_t> still;
       for (int64_t b = 0; b < count; ++b) {
         RowBfgs& row = search[active[b]];
@@ -116,11 +167,22 @@ class GplvmProjection {
 
  private:
   using Scratch = typename Device::template Scratch<double>;
+  static constexpr int64_t kRowsAtATime = 8;
   struct Group {
-    std::vector<int64_t> rows;
+    bool whole;
+    typename Device::template Scratch<int64_t> rows;
     int64_t count, columns, first_column;
     Scratch precision, a, a_transposed;
   };
+
+  void load(const ProjectionRows& rows) {
+    const int64_t size = rows.n * columns_ + 1, terms = rows.n * groups() + 1;
+    Device::upload(rows.targets, targets_.reserve(size), rows.n * columns_);
+    masked_ = rows.mask != nullptr;
+    if (masked_) Device::upload(rows.mask, mask_.reserve(size), rows.n * columns_);
+    Device::upload(rows.observed, observed_.reserve(terms), rows.n * groups());
+    Device::upload(rows.residual, unexplained_.reserve(terms), rows.n * groups());
+  }
 
   double total_observed(const ProjectionRows& rows, int64_t i) const {
     double total = 0;
@@ -128,65 +190,68 @@ class GplvmProjection {
     return total;
   }
 
-  void add_group_terms(const ProjectionRows& rows, int64_t g, int64_t count, const int64_t* which,
-                       const double* x, const double* k_all, double* value, double* cotangent, double* gradient) {
-    const Group& group = groups_[g];
+  // value (count,) and gradient (count, q) of the loaded row which[b] at x[b].
+  void evaluate(int64_t count, const int64_t* which, const double* x, double* value, double* gradient) {
+    if (count == 0) return;
+    std::copy_n(x, count * q_, x_.reserve(count * q_));
+    x_.push(count * q_);
+    std::copy_n(which, count, which_.reserve(count));
+    which_.push(count);
+    out_.reserve(count * (1 + q_));
+    double *d_value = out_.device(), *d_gradient = d_value + count;
+    kernel_.assign(new_points_, x_.device(), count, q_, nullptr, centre_.data());
+    kernel_.choose_distances(new_points_, points_);
+    typename Device::template Gram<double> gram(kernel_.prepared(), new_points_, points_, count, n_, false);
+    double* k = k_.reserve(count * n_);
+    double* cotangent = cotangent_.reserve(count * n_);
+    gram.values(k, n_, false, nullptr);
+    Device::zero(cotangent, count * n_);
+    Device::zero(d_value, count * (1 + q_));
+    Device::zero(weights_.reserve(3 * count), 3 * count);
+    for (const Group& group : groups_) add_group_terms(group, count, k, d_value, cotangent);
+    gram.pullback(gram.cotangent_of(cotangent, n_, Cotangent::direct), false, sums_);
+    kernel_.finish(sums_, new_points_, x_.device(), count, nullptr, points_, nullptr, 0, q_, centre_.data(), d_gradient,
+                   nullptr, unused_.data());
+    kernel_.diagonal_vjp(x_.device(), count, q_, weights_.data() + 2 * count, d_gradient, unused_.data());
+    out_.pull(count * (1 + q_));
+    Device::wait();
+    std::copy_n(out_.host(), count, value);
+    std::copy_n(out_.host() + count, count * q_, gradient);
+  }
+
+  void add_group_terms(const Group& group, int64_t count, const double* k_all, double* value, double* cotangent) {
     const int64_t m = group.count, columns = group.columns;
+    const int64_t* index = group.whole ? nullptr : group.rows.data();
     const double* k = k_all;
-    if (!group.rows.empty()) {
-      double* part = k_group_.reserve(count * m);
-      for (int64_t b = 0; b < count; ++b) {
-        for (int64_t i = 0; i < m; ++i) part[b * m + i] = k_all[b * n_ + group.rows[i]];
-      }
+    if (index) {
+      double* part = k_group_.reserve(count * m + 1);
+      Device::map(count * m, GatherColumns{k_all, n_, m, index, part});
       k = part;
     }
-    double* pk = pk_.reserve(count * m);
-    double* residual = residual_.reserve(std::max<int64_t>(count * columns, 1));
-    double* back = back_.reserve(count * m);
+    double *pk = pk_.reserve(count * m + 1), *fit = fit_.reserve(count * columns + 1), *back = back_.reserve(count * m + 1);
     Device::row_gemm(count, m, m, k, m, group.precision.data(), m, pk, m);
-    Device::row_gemm(count, columns, m, k, m, group.a.data(), columns, residual, columns);
-    std::vector<double> weight_precision(count), weight_back(count);
-    Device::for_ranges(count, 8, [&](int64_t begin, int64_t end) {
-      std::vector<double> unused(kernel_.tree().parameters);
-      for (int64_t b = begin; b < end; ++b) {
-        const int64_t row = which[b];
-        double explained = 0;
-        for (int64_t i = 0; i < m; ++i) explained += k[b * m + i] * pk[b * m + i];
-        const double v = std::max(kernel_.diagonal(x + b * q_) - explained, 0.0) + noise_;
-        double squares = rows.residual[row * groups() + g];
-        double* r = residual + b * columns;
-        const double* target = rows.targets + row * columns_ + group.first_column;
-        const double* mask = rows.mask ? rows.mask + row * columns_ + group.first_column : nullptr;
-        for (int64_t c = 0; c < columns; ++c) {
-          r[c] = (target[c] - r[c]) * (mask ? mask[c] : 1.0);
-          squares += r[c] * r[c];
-        }
-        const double observed = rows.observed[row * groups() + g];
-        value[b] += 0.5 * (observed * std::log(kTwoPi * v) + squares / v);
-        weight_precision[b] = -(observed - squares / v) / v;  // d f / d v times d v / d k = -2 K^-1 k
-        weight_back[b] = -1.0 / v;
-        kernel_.diagonal_vjp(x + b * q_, -0.5 * weight_precision[b], gradient + b * q_, unused.data());
-      }
-    });
-    Device::row_gemm(count, m, columns, residual, columns, group.a_transposed.data(), m, back, m);
-    Device::for_ranges(count, 8, [&](int64_t begin, int64_t end) {
-      for (int64_t b = begin; b < end; ++b) {
-        for (int64_t i = 0; i < m; ++i) {
-          const int64_t target = group.rows.empty() ? i : group.rows[i];
-          const double back_term = columns > 0 ? weight_back[b] * back[b * m + i] : 0.0;
-          cotangent[b * n_ + target] += weight_precision[b] * pk[b * m + i] + back_term;
-        }
-      }
-    });
+    Device::row_gemm(count, columns, m, k, m, group.a.data(), columns, fit, columns);
+    double *d_k = weights_.data(), *d_fit = d_k + count, *d_diagonal = d_fit + count;
+    const ProjectionTerms terms{kernel_.diagonal(x_.device(), q_), which_.device(), groups(), &group - groups_.data(), m,
+                                columns, columns_, group.first_column, targets_.data(), masked_ ? mask_.data() : nullptr,
+                                observed_.data(), unexplained_.data(), k, pk, fit, noise_, value, d_k, d_fit, d_diagonal};
+    Device::map(count, terms, kRowsAtATime);
+    Device::row_gemm(count, m, columns, fit, columns, group.a_transposed.data(), m, back, m);
+    Device::map(count * m, AddGroupCotangent{n_, m, columns, index, d_k, pk, d_fit, back, cotangent});
   }
 
   int64_t n_, q_, columns_ = 0;
   double noise_;
-  std::vector<double> scale_, centre_;
+  bool masked_ = false;
+  std::vector<double> scale_;
   Kernel<Device, double> kernel_;
   std::vector<Group> groups_;
   typename Device::template KernelPoints<double> points_, new_points_;
-  Scratch k_, k_group_, pk_, residual_, back_, cotangent_;
+  std::vector<typename Device::LeafSums> sums_;
+  typename Device::template Shared<double> x_, out_;  // latents; values and gradients
+  typename Device::template Shared<int64_t> which_;
+  Scratch centre_, unused_, targets_, mask_, observed_, unexplained_;
+  Scratch k_, k_group_, pk_, fit_, back_, cotangent_, weights_;
 };
 
 }  // namespace lvm

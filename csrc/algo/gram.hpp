@@ -15,23 +15,33 @@ class PointPair {
  public:
   using Gram = typename Device::template Gram<T>;
 
-  PointPair(Kernel<Device, T>& kernel, const T* x, int64_t n, const T* z, int64_t m, int64_t q)
-      : kernel_(kernel), x_(x), z_(z), n_(n), m_(z ? m : n), q_(q), centre_(column_centres(x, n, q)) {
-    kernel.assign(rows_, x, n, q, nullptr, centre_.data());
-    if (z) kernel.assign(cols_, z, m, q, nullptr, centre_.data());
-    kernel.choose_distances(rows_, cols());
+  explicit PointPair(Kernel<Device, T>& kernel) : kernel_(kernel) {}
+  PointPair(Kernel<Device, T>& kernel, const T* x, int64_t n, const T* z, int64_t m, int64_t q) : PointPair(kernel) {
+    assign(x, n, nullptr, z, m, q);
   }
   PointPair(const PointPair&) = delete;
+
+  // index: which n rows of x, or null for its first n. The centre is that of the rows up to `all`, if it is given.
+  void assign(const T* x, int64_t n, const int64_t* index, const T* z, int64_t m, int64_t q, int64_t all = -1) {
+    x_ = x, z_ = z, index_ = index;
+    n_ = n, m_ = z ? m : n, q_ = q;
+    double* centre = centre_.reserve(q + 1);
+    Device::column_centres(x, all < 0 ? n : all, q, centre);
+    kernel_.assign(rows_, x, n, q, index, centre);
+    if (z) kernel_.assign(cols_, z, m, q, nullptr, centre);
+    kernel_.choose_distances(rows_, cols());
+  }
 
   Gram gram() const { return {kernel_.prepared(), rows_, cols(), n_, m_, z_ == nullptr}; }
 
   // d_x (n, q), d_z (m, q) or null with z null, d_theta (parameters,): overwritten. With z null, d_x is the derivative
-  // through both arguments.
-  void finish(const std::vector<typename Device::LeafSums>& sums, double* d_x, double* d_z, double* d_theta) const {
-    std::fill(d_x, d_x + n_ * q_, 0.0);
-    if (d_z) std::fill(d_z, d_z + m_ * q_, 0.0);
-    std::fill(d_theta, d_theta + kernel_.tree().parameters, 0.0);
-    kernel_.finish(sums, rows_, x_, n_, nullptr, cols(), z_, m_, q_, centre_.data(), d_x, z_ ? d_z : nullptr, d_theta);
+  // through both arguments; it has as many rows as x.
+  void finish(const std::vector<typename Device::LeafSums>& sums, double* d_x, double* d_z, double* d_theta,
+              int64_t all = -1) const {
+    Device::zero(d_x, (all < 0 ? n_ : all) * q_);
+    if (d_z) Device::zero(d_z, m_ * q_);
+    Device::zero(d_theta, kernel_.tree().parameters);
+    kernel_.finish(sums, rows_, x_, n_, index_, cols(), z_, m_, q_, centre_.data(), d_x, z_ ? d_z : nullptr, d_theta);
   }
 
  private:
@@ -39,26 +49,19 @@ class PointPair {
   const Points& cols() const { return z_ ? cols_ : rows_; }
 
   Kernel<Device, T>& kernel_;
-  const T *x_, *z_;
-  int64_t n_, m_, q_;
-  std::vector<double> centre_;
+  const T *x_ = nullptr, *z_ = nullptr;
+  const int64_t* index_ = nullptr;
+  int64_t n_ = 0, m_ = 0, q_ = 0;
+  typename Device::template Scratch<double> centre_;
   Points rows_, cols_;
 };
 
-// k(x_i, x_i), White included.
-template <class Device, class T>
-void gram_diagonal(const Kernel<Device, T>& kernel, const T* x, int64_t n, int64_t q, T* out) {
-  Device::for_ranges(n, 4096, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) out[i] = static_cast<T>(kernel.diagonal(x + i * q));
-  });
-}
-
-// out (n, m) row-major: k(x_i, z_j). With z null, k(x_i, x_j): exactly symmetric with gram_diagonal on its diagonal.
+// out (n, m) row-major: k(x_i, z_j). With z null, k(x_i, x_j): exactly symmetric with the kernel's own diagonal on its.
 template <class Device, class T>
 void gram(Kernel<Device, T>& kernel, const T* x, int64_t n, const T* z, int64_t m, int64_t q, T* out) {
   const PointPair<Device, T> pair(kernel, x, n, z, m, q);
   typename Device::template Scratch<T> diagonal;
-  if (!z) gram_diagonal(kernel, x, n, q, diagonal.reserve(std::max<int64_t>(n, 1)));
+  if (!z) Device::map(n, kernel.diagonal(x, q, nullptr, diagonal.reserve(n + 1)));
   pair.gram().values(out, z ? m : n, false, z ? nullptr : diagonal.data());
 }
 
@@ -73,20 +76,35 @@ void gram_vjp(Kernel<Device, T>& kernel, const T* x, int64_t n, const T* z, int6
   pair.finish(sums, d_x, d_z, d_theta);
 }
 
-// (count, columns) row-major to a device's blocks of points, and from its sums.
-template <class Blocks, class T>
-void to_blocks(const T* v, int64_t count, int64_t columns, Blocks& blocks) {
-  blocks.resize(count, columns, 0);
-  for (int64_t i = 0; i < count; ++i) {
-    for (int64_t c = 0; c < columns; ++c) blocks.at(i, c) = v[i * columns + c];
+// Rows of (count, columns) row-major to a device's points, and from its sums.
+template <class T, class View>
+struct ToPoint {
+  const T* v;
+  int64_t columns;
+  View points;
+  LVM_HD void operator()(int64_t i) const {
+    for (int64_t c = 0; c < columns; ++c) points.at(i, c) = v[i * columns + c];
   }
+};
+template <class T, class View>
+struct FromPoint {
+  View points;
+  int64_t columns;
+  T* v;
+  LVM_HD void operator()(int64_t i) const {
+    for (int64_t c = 0; c < columns; ++c) v[i * columns + c] = static_cast<T>(points.at(i, c));
+  }
+};
+template <class Device, class Points, class T>
+void to_points(const T* v, int64_t count, int64_t columns, Points& points) {
+  points.resize(count, columns, 0);
+  const auto view = points.view();
+  Device::map(count, ToPoint<T, std::decay_t<decltype(view)>>{v, columns, view});
 }
-template <class Blocks, class T>
-void from_blocks(const Blocks& blocks, T* v) {
-  const int64_t columns = blocks.features();
-  for (int64_t i = 0; i < blocks.count(); ++i) {
-    for (int64_t c = 0; c < columns; ++c) v[i * columns + c] = static_cast<T>(blocks.at(i, c));
-  }
+template <class Device, class Points, class T>
+void from_points(const Points& points, T* v) {
+  const auto view = points.view();
+  Device::map(points.count(), FromPoint<T, std::decay_t<decltype(view)>>{view, points.features(), v});
 }
 
 // out (n, columns) = k(x, z) v, v (m, columns); k(x, x) v with z null. k is never held.
@@ -96,10 +114,10 @@ void gram_matmul(Kernel<Device, T>& kernel, const T* x, int64_t n, const T* z, i
   const PointPair<Device, T> pair(kernel, x, n, z, m, q);
   typename Device::template PointBlocks<T> right;
   typename Device::template PointBlocks<double> sums;
-  to_blocks(v, z ? m : n, columns, right);
+  to_points<Device>(v, z ? m : n, columns, right);
   sums.resize(n, columns, 0);
   pair.gram().products(right, nullptr, sums, nullptr);
-  from_blocks(sums, out);
+  from_points<Device>(sums, out);
 }
 
 // Gradients of sum(cotangent * (k(x, z) v)): cotangent (n, columns); d_v (m, columns), the others as gram_vjp.
@@ -109,8 +127,8 @@ void gram_matmul_vjp(Kernel<Device, T>& kernel, const T* x, int64_t n, const T* 
   const PointPair<Device, T> pair(kernel, x, n, z, m, q);
   auto g = pair.gram();
   typename Device::template PointBlocks<T> left, right;
-  to_blocks(cotangent, n, columns, left);
-  to_blocks(v, z ? m : n, columns, right);
+  to_points<Device>(cotangent, n, columns, left);
+  to_points<Device>(v, z ? m : n, columns, right);
   typename Device::template PointBlocks<double> d_right, unused;
   d_right.resize(z ? m : n, columns, 0);
   if (z) {
@@ -119,7 +137,7 @@ void gram_matmul_vjp(Kernel<Device, T>& kernel, const T* x, int64_t n, const T* 
   } else {
     g.products(left, nullptr, d_right, nullptr);
   }
-  from_blocks(d_right, d_v);
+  from_points<Device>(d_right, d_v);
   std::vector<typename Device::LeafSums> sums;
   g.pullback(g.cotangent_of_product(left, right), true, sums);
   pair.finish(sums, d_x, d_z, d_theta);

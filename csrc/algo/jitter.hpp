@@ -13,10 +13,13 @@ struct JitterPolicy {
 
 // Calls attempt(jitter) with absolute jitters until one does not lose positive definiteness. `jitter` is where to
 // start (0: without any) and, afterwards, the last one tried. Anything but a lost pivot is final.
-template <class Attempt>
-Status escalate_jitter(const JitterPolicy& policy, double mean_diagonal, double& jitter, Attempt&& attempt) {
+// mean() is asked for when jitter is needed.
+template <class Mean, class Attempt>
+Status escalate_jitter(const JitterPolicy& policy, Mean&& mean, double& jitter, Attempt&& attempt) {
   Status status = attempt(jitter);
-  while (status.code == Code::not_positive_definite && policy.first > 0) {
+  if (status.code != Code::not_positive_definite || !(policy.first > 0)) return status;
+  const double mean_diagonal = mean();
+  while (status.code == Code::not_positive_definite) {
     const double next = jitter > 0 ? 10 * jitter : policy.first * mean_diagonal;
     if (!(next > jitter && next <= policy.last * mean_diagonal * (1 + 1e-9))) break;  // also for a zero matrix
     jitter = next;

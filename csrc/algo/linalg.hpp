@@ -15,9 +15,12 @@ namespace lvm {
 // read. jitter: in, the absolute jitter to start from; out, what was needed.
 template <class Device, class T>
 Status cholesky(int64_t n, const T* a, T* factor, const JitterPolicy& policy, double* jitter) {
-  double mean_diagonal = 0;
-  for (int64_t i = 0; i < n; ++i) mean_diagonal += static_cast<double>(a[i * n + i]) / static_cast<double>(n);
-  Status status = escalate_jitter(policy, mean_diagonal, *jitter, [&](double extra) -> Status {
+  const auto mean = [&] {
+    double sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(a[i * n + i]) / static_cast<double>(n);
+    return sum;
+  };
+  Status status = escalate_jitter(policy, mean, *jitter, [&](double extra) -> Status {
     Device::copy(a, factor, n * n);
     for (int64_t i = 0; i < n; ++i) factor[i * n + i] = static_cast<T>(static_cast<double>(a[i * n + i]) + extra);
     // A row-major lower triangle is a column-major upper one: A = U^T U with U = L^T in place.

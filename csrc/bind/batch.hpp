@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "bind/view_numpy.hpp"
+#include "bind/views.hpp"
 #include "device/matrix.hpp"
 
 namespace lvm::bind {
@@ -18,8 +18,8 @@ struct MatrixBatch {
 };
 
 // The last `axes` (1 or 2) dimensions are those of a matrix, or of a vector as a matrix of one column.
-template <class T>
-MatrixBatch<T> matrix_batch(const py::array& array, int axes, T* data) {
+template <class T, class AnyArray>
+MatrixBatch<T> matrix_batch(const AnyArray& array, int axes, T* data) {
   constexpr auto kSize = static_cast<py::ssize_t>(sizeof(T));
   const int leading = static_cast<int>(array.ndim()) - axes;
   MatrixBatch<T> view{data, 1, array.shape(leading), axes == 2 ? array.shape(leading + 1) : 1,
@@ -42,8 +42,8 @@ MatrixBatch<T> matrix_batch(const py::array& array, int axes, T* data) {
 }
 
 // Whether one of the last two strides is that of a single number.
-template <class T>
-bool contiguous_lines(const py::array& a) {
+template <class T, class AnyArray>
+bool contiguous_lines(const AnyArray& a) {
   const auto size = static_cast<py::ssize_t>(sizeof(T));
   const auto n = a.ndim();
   return a.shape(n - 1) <= 1 || a.strides(n - 1) == size || a.strides(n - 2) == size;

@@ -40,18 +40,19 @@ void bind_gplvm_objective(py::module_& m, const char* name) {
              double jitter, double first, double last) {
             const int64_t n = self.object.rows(), q = self.object.components();
             check_shape(x, {n, q}, "x");
-            const PointArguments<T> points(tree, theta, x, py::none());
-            KernelGradients d(points, tree.parameters);
+            check_shape(theta, {tree.parameters}, "theta");
+            PointArguments<Device, T>::check_dims(tree, q);
+            Array<double> d_x({n, q}), d_theta(tree.parameters);
+            double *d_x_data = d_x.mutable_data(), *d_theta_data = d_theta.mutable_data();
             GplvmResult result{};
             Status status;
             {
               py::gil_scoped_release release;
               std::lock_guard<std::mutex> lock(self.mutex);
-              Kernel<Device, T> kernel(tree, theta.data());
-              status = self.object.evaluate(points.x, kernel, static_cast<T>(noise), {first, last}, jitter, &result,
-                                            d.x_data, d.theta_data);
+              status = self.object.evaluate(x.data(), tree, theta.data(), noise, {first, last}, jitter, &result, d_x_data,
+                                            d_theta_data);
             }
-            return py::make_tuple(static_cast<int>(status.code), status.index, jitter, result.value, d.x, d.theta,
+            return py::make_tuple(static_cast<int>(status.code), status.index, jitter, result.value, d_x, d_theta,
                                   result.d_noise);
           },
           py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("noise"), py::arg("jitter"),
@@ -73,11 +74,11 @@ template <class Device>
 void bind_gplvm_projection(py::module_& m) {
   m.def(
       "row_product",
-      [](const Array<double>& x, const Array<double>& w) {
+      [](const DeviceArray<Device, double>& x, const DeviceArray<Device, double>& w) {
         check_shape(x, {-1, -1}, "x");
         check_shape(w, {x.shape(1), -1}, "w");
-        const int64_t n = x.shape(0), depth = x.shape(1), columns = w.shape(1);
-        Array<double> y({n, columns});
+        const py::ssize_t n = x.shape(0), depth = x.shape(1), columns = w.shape(1);
+        auto y = Views<Device>::template result<double>({n, columns});
         double* out = y.mutable_data();
         {
           py::gil_scoped_release release;
@@ -88,16 +89,17 @@ void bind_gplvm_projection(py::module_& m) {
       py::arg("x"), py::arg("w"), "y = x w; every row's result is the same bits whatever rows come with it.");
   using Object = Guarded<GplvmProjection<Device>>;
   py::class_<Object>(m, "GplvmProjection", "f(x) = -log p(y | x, X, Y) of new rows of a fitted GPLVM.")
-      .def(py::init([](const KernelTree& tree, const Array<double>& theta, const Array<double>& x,
+      .def(py::init([](const KernelTree& tree, const Array<double>& theta, const DeviceArray<Device, double>& x,
                        const Array<double>& scale, double noise) {
-             const PointArguments<double> points(tree, theta, x, py::none());
+             const PointArguments<Device, double> points(tree, theta, x, py::none());
              check_shape(scale, {points.q}, "scale");
              return std::make_unique<Object>(points.x, points.n, points.q, tree, theta.data(), scale.data(), noise);
            }),
            py::arg("tree"), py::arg("theta"), py::arg("x"), py::arg("scale"), py::arg("noise"))
       .def(
           "add_group",
-          [](Object& self, const py::object& rows, const Array<double>& precision, const Array<double>& a) {
+          [](Object& self, const py::object& rows, const DeviceArray<Device, double>& precision,
+             const DeviceArray<Device, double>& a) {
             const int64_t count = precision.shape(0);
             check_shape(precision, {count, count}, "precision");
             check_shape(a, {count, -1}, "a");
@@ -113,14 +115,12 @@ void bind_gplvm_projection(py::module_& m) {
                 projection_rows(self.object.columns(), self.object.groups(), targets, mask, observed, residual);
             check_shape(x, {rows.n, self.object.components()}, "x");
             Array<double> value(rows.n), gradient({rows.n, self.object.components()});
-            std::vector<int64_t> which(rows.n);
-            for (int64_t i = 0; i < rows.n; ++i) which[i] = i;
             double* value_data = value.mutable_data();
             double* gradient_data = gradient.mutable_data();
             {
               py::gil_scoped_release release;
               std::lock_guard<std::mutex> lock(self.mutex);
-              self.object.evaluate(rows, rows.n, which.data(), x.data(), value_data, gradient_data);
+              self.object.evaluate(rows, x.data(), value_data, gradient_data);
             }
             return py::make_tuple(value, gradient);
           },

@@ -35,8 +35,7 @@ void bind_gpr_objective(py::module_& m, const char* name) {
             {
               py::gil_scoped_release release;
               std::lock_guard<std::mutex> lock(self.mutex);
-              Kernel<Device, T> kernel(tree, theta.data());
-              status = self.object.evaluate(kernel, noise, {first, last}, jitter, &result, d_theta_data);
+              status = self.object.evaluate(tree, theta.data(), noise, {first, last}, jitter, &result, d_theta_data);
             }
             return py::make_tuple(static_cast<int>(status.code), status.index, jitter, result.value, d_theta,
                                   result.d_noise);
@@ -48,19 +47,19 @@ void bind_gpr_objective(py::module_& m, const char* name) {
 template <class Device>
 void bind_gpr_predictor(py::module_& m) {
   using Object = GprPredictor<Device>;
+  using Rows = DeviceArray<Device, double>;
   py::class_<Object>(m, "GprPredictor", "k(x, X) and mean(x) = k(x, X) A.")
-      .def(py::init([](const KernelTree& tree, const Array<double>& theta, const Array<double>& x,
-                       const Array<double>& a) {
-             const PointArguments<double> points(tree, theta, x, py::none());
+      .def(py::init([](const KernelTree& tree, const Array<double>& theta, const Rows& x, const Rows& a) {
+             const PointArguments<Device, double> points(tree, theta, x, py::none());
              check_shape(a, {points.n, -1}, "a");
              return std::make_unique<Object>(tree, theta.data(), points.x, points.n, points.q, a.data(), a.shape(1));
            }),
            py::arg("tree"), py::arg("theta"), py::arg("x"), py::arg("a"))
       .def(
           "mean",
-          [](const Object& self, const Array<double>& x) {
+          [](const Object& self, const Rows& x) {
             check_shape(x, {-1, self.inputs()}, "x");
-            Array<double> out({static_cast<int64_t>(x.shape(0)), self.columns()});
+            Rows out = Views<Device>::template result<double>({x.shape(0), self.columns()});
             double* target = out.mutable_data();
             {
               py::gil_scoped_release release;
@@ -71,9 +70,9 @@ void bind_gpr_predictor(py::module_& m) {
           py::arg("x"), "mean (m, columns) at x (m, q).")
       .def(
           "cross",
-          [](const Object& self, const Array<double>& x) {
+          [](const Object& self, const Rows& x) {
             check_shape(x, {-1, self.inputs()}, "x");
-            py::array_t<double> out = new_array<double>({x.shape(0), self.rows()}, 'C');
+            Rows out = Views<Device>::template result<double>({x.shape(0), self.rows()});
             double* target = out.mutable_data();
             {
               py::gil_scoped_release release;

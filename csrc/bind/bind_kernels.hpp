@@ -4,7 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "algo/gram.hpp"
-#include "bind/view_numpy.hpp"
+#include "bind/views.hpp"
 #include "core/bijector.hpp"
 
 namespace lvm::bind {
@@ -65,18 +65,21 @@ inline void bind_kernel_tree(py::module_& m) {
 }
 
 // Points of a call: x (n, q), z (m, q) or None for x again.
-template <class T>
+template <class Device, class T>
 struct PointArguments {
   int64_t n, m, q;
   const T *x, *z;
-  PointArguments(const KernelTree& tree, const Array<double>& theta, const Array<T>& x_, const py::object& z_) {
+  PointArguments(const KernelTree& tree, const Array<double>& theta, const DeviceArray<Device, T>& x_, const py::object& z_) {
     check_shape(x_, {-1, -1}, "x");
     check_shape(theta, {tree.parameters}, "theta");
     n = x_.shape(0);
     q = x_.shape(1);
     x = x_.data();
-    z = data_or_null<T>(z_, {-1, q}, "z");
-    m = z ? py::cast<py::array>(z_).shape(0) : n;
+    z = device_data_or_null<Device, T>(z_, {-1, q}, "z");
+    m = z ? py::cast<DeviceArray<Device, T>>(z_).shape(0) : n;
+    check_dims(tree, q);
+  }
+  static void check_dims(const KernelTree& tree, int64_t q) {
     for (const KernelLeaf& leaf : tree.leaves) {
       for (int64_t d : leaf.dims) {
         if (d < 0 || d >= q) throw py::value_error("dims must lie in [0, q)");
@@ -85,28 +88,46 @@ struct PointArguments {
   }
 };
 
-// Arrays that pull-backs write to.
+// What pull-backs write to: arrays on the device for points, NumPy's for parameters.
+template <class Device>
 struct KernelGradients {
-  Array<double> x, theta;
+  DeviceArray<Device, double> x;
+  Array<double> theta;
   py::object z = py::none();
-  double *x_data, *theta_data, *z_data = nullptr;
+  double *x_data, *theta_data = nullptr, *z_data = nullptr;
+
   template <class T>
-  KernelGradients(const PointArguments<T>& points, int64_t parameters)
-      : x({points.n, points.q}), theta(parameters), x_data(x.mutable_data()), theta_data(theta.mutable_data()) {
+  KernelGradients(const PointArguments<Device, T>& points, int64_t parameters)
+      : x(Views<Device>::template result<double>({points.n, points.q})), theta(parameters), x_data(x.mutable_data()) {
+    shared_.reserve(parameters + 1);
+    theta_data = shared_.device();
     if (points.z) {
-      Array<double> array({points.m, points.q});
+      auto array = Views<Device>::template result<double>({points.m, points.q});
       z_data = array.mutable_data();
       z = array;
     }
   }
+  // After the work was enqueued, without the GIL: the parameters' gradients to the host.
+  void fetch() {
+    shared_.pull(theta.size());
+    Device::wait();
+  }
+  Array<double> host_theta() {
+    std::copy_n(shared_.host(), theta.size(), theta.mutable_data());
+    return theta;
+  }
+
+ private:
+  typename Device::template Shared<double> shared_;
 };
 
 template <class Device, class T>
 void bind_kernels(py::module_& m) {
+  using Points = DeviceArray<Device, T>;
   m.def(
       "gram",
-      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const py::object& z, Array<T> out) {
-        const PointArguments<T> p(tree, theta, x, z);
+      [](const KernelTree& tree, const Array<double>& theta, const Points& x, const py::object& z, Points out) {
+        const PointArguments<Device, T> p(tree, theta, x, z);
         check_shape(out, {p.n, p.m}, "out");
         T* target = out.mutable_data();
         const double* parameters = theta.data();
@@ -118,54 +139,60 @@ void bind_kernels(py::module_& m) {
       "out[i, j] = k(x_i, z_j), or k(x_i, x_j) when z is None; x (n, q), z (m, q), theta (parameters,) float64.");
   m.def(
       "gram_diagonal",
-      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x) {
-        const PointArguments<T> p(tree, theta, x, py::none());
-        Array<T> out(p.n);
-        const Kernel<Device, T> kernel(tree, theta.data());
-        gram_diagonal(kernel, p.x, p.n, p.q, out.mutable_data());
+      [](const KernelTree& tree, const Array<double>& theta, const Points& x) {
+        const PointArguments<Device, T> p(tree, theta, x, py::none());
+        Points out = Views<Device>::template result<T>({p.n});
+        T* target = out.mutable_data();
+        {
+          py::gil_scoped_release release;
+          const Kernel<Device, T> kernel(tree, theta.data());
+          Device::map(p.n, kernel.diagonal(p.x, p.q, nullptr, target));
+        }
         return out;
       },
       py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), "k(x_i, x_i).");
   m.def(
       "gram_diagonal_vjp",
-      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const Array<double>& cotangent) {
-        const PointArguments<T> p(tree, theta, x, py::none());
+      [](const KernelTree& tree, const Array<double>& theta, const Points& x, const DeviceArray<Device, double>& cotangent) {
+        const PointArguments<Device, T> p(tree, theta, x, py::none());
         check_shape(cotangent, {p.n}, "cotangent");
-        KernelGradients d(p, tree.parameters);
-        std::fill(d.x_data, d.x_data + p.n * p.q, 0.0);
-        std::fill(d.theta_data, d.theta_data + tree.parameters, 0.0);
-        const Kernel<Device, T> kernel(tree, theta.data());
-        for (int64_t i = 0; i < p.n; ++i) {
-          kernel.diagonal_vjp(p.x + i * p.q, cotangent.data()[i], d.x_data + i * p.q, d.theta_data);
+        KernelGradients<Device> d(p, tree.parameters);
+        const double* c = cotangent.data();
+        {
+          py::gil_scoped_release release;
+          Device::zero(d.x_data, p.n * p.q);
+          Device::zero(d.theta_data, tree.parameters);
+          Kernel<Device, T> kernel(tree, theta.data());
+          kernel.diagonal_vjp(p.x, p.n, p.q, c, d.x_data, d.theta_data);
+          d.fetch();
         }
-        return py::make_tuple(d.x, d.theta);
+        return py::make_tuple(d.x, d.host_theta());
       },
       py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("cotangent"),
       "Gradients of sum(cotangent * gram_diagonal(x)): (d_x, d_theta), float64.");
   m.def(
       "gram_vjp",
-      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const py::object& z,
-         const Array<T>& cotangent) {
-        const PointArguments<T> p(tree, theta, x, z);
+      [](const KernelTree& tree, const Array<double>& theta, const Points& x, const py::object& z, const Points& cotangent) {
+        const PointArguments<Device, T> p(tree, theta, x, z);
         check_shape(cotangent, {p.n, p.m}, "cotangent");
-        KernelGradients d(p, tree.parameters);
+        KernelGradients<Device> d(p, tree.parameters);
         {
           py::gil_scoped_release release;
           Kernel<Device, T> kernel(tree, theta.data());
           gram_vjp<Device>(kernel, p.x, p.n, p.z, p.m, p.q, cotangent.data(), d.x_data, d.z_data, d.theta_data);
+          d.fetch();
         }
-        return py::make_tuple(d.x, d.z, d.theta);
+        return py::make_tuple(d.x, d.z, d.host_theta());
       },
       py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("z"), py::arg("cotangent").noconvert(),
       "Gradients of sum(cotangent * gram(x, z)): (d_x, d_z or None, d_theta), all float64.");
   m.def(
       "gram_matmul",
-      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const py::object& z,
-         const Array<T>& v) {
-        const PointArguments<T> p(tree, theta, x, z);
+      [](const KernelTree& tree, const Array<double>& theta, const Points& x, const py::object& z, const Points& v) {
+        const PointArguments<Device, T> p(tree, theta, x, z);
         check_shape(v, {p.m, -1}, "v");
         const int64_t columns = v.shape(1);
-        Array<T> out({p.n, columns});
+        Points out = Views<Device>::template result<T>({p.n, static_cast<py::ssize_t>(columns)});
         T* target = out.mutable_data();
         {
           py::gil_scoped_release release;
@@ -178,27 +205,32 @@ void bind_kernels(py::module_& m) {
       "gram(x, z) v, without the matrix; v (m, columns).");
   m.def(
       "gram_matmul_vjp",
-      [](const KernelTree& tree, const Array<double>& theta, const Array<T>& x, const py::object& z,
-         const Array<T>& v, const Array<T>& cotangent) {
-        const PointArguments<T> p(tree, theta, x, z);
+      [](const KernelTree& tree, const Array<double>& theta, const Points& x, const py::object& z, const Points& v,
+         const Points& cotangent) {
+        const PointArguments<Device, T> p(tree, theta, x, z);
         check_shape(v, {p.m, -1}, "v");
         const int64_t columns = v.shape(1);
         check_shape(cotangent, {p.n, columns}, "cotangent");
-        KernelGradients d(p, tree.parameters);
-        Array<T> d_v({p.m, columns});
+        KernelGradients<Device> d(p, tree.parameters);
+        Points d_v = Views<Device>::template result<T>({p.m, static_cast<py::ssize_t>(columns)});
         T* d_v_data = d_v.mutable_data();
         {
           py::gil_scoped_release release;
           Kernel<Device, T> kernel(tree, theta.data());
           gram_matmul_vjp<Device>(kernel, p.x, p.n, p.z, p.m, p.q, v.data(), cotangent.data(), columns, d.x_data,
                                   d.z_data, d_v_data, d.theta_data);
+          d.fetch();
         }
-        return py::make_tuple(d.x, d.z, d_v, d.theta);
+        return py::make_tuple(d.x, d.z, d_v, d.host_theta());
       },
       py::arg("tree"), py::arg("theta"), py::arg("x").noconvert(), py::arg("z"), py::arg("v").noconvert(),
       py::arg("cotangent").noconvert(),
       "Gradients of sum(cotangent * gram_matmul(x, z, v)): (d_x, d_z or None, d_v, d_theta); d_v in v's dtype.");
+}
 
+// Elementwise functions of the kernels and of bijectors, on the CPU.
+template <class Device, class T>
+void bind_elementwise_functions(py::module_& m) {
   bind_elementwise<T>(m, "exp", "y = exp(x), the exponential inside the kernels.",
                       [](const T* x, T* y, int64_t n) { Device::exp(x, y, n); });
   bind_elementwise<T>(m, "softplus", "y = log(1 + exp(x)).", [](const T* x, T* y, int64_t n) {

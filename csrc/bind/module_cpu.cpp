@@ -19,6 +19,8 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_cholesky_update<lvm::Cpu, float>(m);
   bind::bind_kernels<lvm::Cpu, double>(m);
   bind::bind_kernels<lvm::Cpu, float>(m);
+  bind::bind_elementwise_functions<lvm::Cpu, double>(m);
+  bind::bind_elementwise_functions<lvm::Cpu, float>(m);
   bind::bind_gplvm_objective<lvm::Cpu, double>(m, "GplvmObjective64");
   bind::bind_gplvm_objective<lvm::Cpu, float>(m, "GplvmObjective32");
   bind::bind_gplvm_projection<lvm::Cpu>(m);

@@ -19,7 +19,8 @@ template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
 // Checks the shape; an extent of -1 accepts anything.
-inline void check_shape(const py::array& array, std::initializer_list<py::ssize_t> shape, const char* name) {
+template <class AnyArray>
+void check_shape(const AnyArray& array, std::initializer_list<py::ssize_t> shape, const char* name) {
   bool good = array.ndim() == static_cast<py::ssize_t>(shape.size());
   std::string expected;
   py::ssize_t axis = 0;

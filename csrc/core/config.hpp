@@ -27,6 +27,8 @@ LVM_HD double expm1_(double x) { return ::expm1(x); }
 LVM_HD float expm1_(float x) { return ::expm1f(x); }
 LVM_HD double sqrt_(double x) { return ::sqrt(x); }
 LVM_HD float sqrt_(float x) { return ::sqrtf(x); }
+LVM_HD double cos_(double x) { return ::cos(x); }
+LVM_HD double sin_(double x) { return ::sin(x); }
 LVM_HD double min_(double x, double most) { return x > most ? most : x; }  // NaN stays
 LVM_HD float min_(float x, float most) { return x > most ? most : x; }
 LVM_HD double large_(double) { return 1.7976931348623157e308; }  // the largest finite number

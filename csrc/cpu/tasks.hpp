@@ -8,6 +8,7 @@
 
 #include "core/covariance.hpp"
 #include "device/cotangent.hpp"
+#include "device/pair_task.hpp"
 
 namespace lvm::cpu {
 
@@ -18,20 +19,10 @@ constexpr int64_t kTile = kBlock * kBlock;
 constexpr int64_t kDirect = 3;        // up to so many features gradients are taken from differences, one by one
 constexpr int64_t kPanelDepth = 512;  // depth of one packed panel of row_gemm
 
-// One covariance function of a tree, as the tile kernels see it: value(s) of a pair of points, times the variance.
-//
 // A block of points holds kBlock numbers per feature, feature after feature: feature f of point p at
 // block[f * kBlock + p]. After the `features` follow a feature of ones and one of squared norms; points beyond the last
 // are zero throughout.
-template <class T>
-struct PairTask {
-  PairFunction function;
-  int64_t features;
-  bool by_dot;      // distances from dot products where that is accurate, else from differences
-  bool stationary;  // a function of the difference of two points: equal points have no gradient
-  int degree;
-  T variance, shape;
-};
+using lvm::PairTask;
 
 enum class TileMode : int { set, add, multiply };
 

@@ -6,14 +6,17 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "cpu/dispatch.hpp"
 #include "device/blas.hpp"
 #include "device/buffer.hpp"
 #include "device/cpu_gram.hpp"
+#include "device/leaf_map.hpp"
 #include "device/matrix.hpp"
 #include "device/status.hpp"
 #include "device/thread_pool.hpp"
@@ -38,14 +41,74 @@ struct Cpu {
     parallel_for(chunks, [&](int64_t c) { f(c * grain, std::min(n, (c + 1) * grain)); });
   }
 
-  // sum over ranges of f(begin, end), added in the order of the ranges whatever thread computed them.
+  // f(i) for i in [0, n), in any order, `grain` of them together on a thread.
   template <class F>
-  static double sum_ranges(int64_t n, int64_t grain, const F& f) {
-    std::vector<double> partial((n + grain - 1) / grain);
-    for_ranges(n, grain, [&](int64_t begin, int64_t end) { partial[begin / grain] = f(begin, end); });
-    double total = 0;
-    for (double p : partial) total += p;
-    return total;
+  static void map(int64_t n, const F& f, int64_t grain = kMapGrain) {
+    for_ranges(n, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) f(i);
+    });
+  }
+
+  // out[w] = (or +=) sum over i in [0, n) of f(w, i), w < width, in double; the order of the additions depends on n alone.
+  template <class F>
+  static void sums(int64_t width, int64_t n, const F& f, double* out, bool add = false) {
+    std::vector<double> partial((n + kMapGrain - 1) / kMapGrain * width);
+    for_ranges(n, kMapGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t w = 0; w < width; ++w) {
+        double lane[4] = {};  // one would wait for itself
+        int64_t i = begin;
+        for (; i + 4 <= end; i += 4) {
+          for (int c = 0; c < 4; ++c) lane[c] += f(w, i + c);
+        }
+        for (; i < end; ++i) lane[0] += f(w, i);
+        partial[begin / kMapGrain * width + w] = (lane[0] + lane[1]) + (lane[2] + lane[3]);
+      }
+    });
+    if (!add) std::fill_n(out, width, 0.0);
+    for (size_t k = 0; k < partial.size(); ++k) out[k % width] += partial[k];
+  }
+
+  // The host's memory is this device's.
+  template <class T>
+  static void upload(const T* host, T* device, int64_t n) {
+    std::copy_n(host, n, device);
+  }
+  template <class T>
+  static void zero(T* x, int64_t n) {
+    std::fill_n(x, n, T(0));
+  }
+
+  // Numbers that the host writes and the device reads, or the other way round.
+  template <class T>
+  class Shared {
+   public:
+    T* reserve(int64_t n) { return data_.reserve(n); }
+    T* host() { return data_.data(); }
+    T* device() { return data_.data(); }
+    void push(int64_t) {}  // host to device
+    void pull(int64_t) {}  // device to host, where it can be read when the call returns
+
+   private:
+    Buffer<T> data_;
+  };
+
+  static void wait() {}  // until all is done that was enqueued
+
+  // Whether what was enqueued is done, and its failures are known, when the call that enqueues it returns.
+  static constexpr bool kImmediate = true;
+
+  // *failure = the first (1-based) leading minor of a column-major triangle that is not positive, 0 if there is none.
+  template <class T>
+  static void potrf(char uplo, int64_t n, T* a, int64_t lda, int* failure) {
+    *failure = static_cast<int>(Blas<T>::potrf(uplo, n, a, lda));
+  }
+  // *failure = 1 + the first i with f(i), unless there is a failure already.
+  template <class F>
+  static void note_first(int64_t n, const F& f, int* failure) {
+    if (*failure) return;
+    for (int64_t i = 0; i < n && !*failure; ++i) {
+      if (f(i)) *failure = static_cast<int>(i + 1);
+    }
   }
 
   // Kernel matrices (see device/cpu_gram.hpp); rows are n points, cols m points, or the same points.
@@ -58,9 +121,49 @@ struct Cpu {
   using LeafSums = lvm::LeafSums;
   template <class T>
   using Gram = CpuGram<T>;
+  static constexpr bool kNorms = true;  // points carry their squared norms
+
   template <class T>
-  static bool by_differences(const cpu::PairTask<T>& task) {
-    return CpuGram<T>::directly(task);
+  static void prepare(PreparedKernel<T>& prepared, const KernelTree& tree, std::vector<PairTask<T>> tasks) {
+    prepared = {&tree, std::move(tasks)};
+  }
+  template <class T>
+  static void set_numbers(PreparedKernel<T>& prepared, const LeafMap* maps) {
+    for (PairTask<T>& task : prepared.tasks) {
+      task.variance = static_cast<T>(maps->variance());
+      task.shape = static_cast<T>((maps++)->shape());
+    }
+  }
+  template <class T>
+  static SumForm sum_form(const PairTask<T>& task) {
+    if (task.is_dot()) return SumForm::dots;
+    return CpuGram<T>::directly(task) ? SumForm::differences : SumForm::products;
+  }
+  // Many features: distances by dot products, unless their squares leave the range of T.
+  template <class T>
+  static void choose_distances(PreparedKernel<T>& prepared, const KernelPoints<T>& rows, const KernelPoints<T>& cols) {
+    for (size_t l = 0; l < prepared.tasks.size(); ++l) {
+      PairTask<T>& task = prepared.tasks[l];
+      task.by_dot = !task.is_dot() && task.features > kDirectFeatures && small_squares(rows[l]) && small_squares(cols[l]);
+    }
+  }
+
+  // Median of each column of x (n, q), of at most 65 rows that lie evenly. (A mean would be moved by one far point, which
+  // would cost the others their digits.)
+  template <class T>
+  static void column_centres(const T* x, int64_t n, int64_t q, double* centre) {
+    constexpr int64_t kMost = 65;
+    const int64_t count = std::min(n, kMost);
+    std::vector<double> column(count);
+    std::fill_n(centre, q, 0.0);
+    for (int64_t k = 0; k < q && n > 0; ++k) {
+      for (int64_t i = 0; i < count; ++i) {
+        const double value = static_cast<double>(x[i * n / count * q + k]);
+        column[i] = std::isfinite(value) ? value : 0.0;
+      }
+      std::nth_element(column.begin(), column.begin() + count / 2, column.end());
+      centre[k] = column[count / 2];
+    }
   }
 
   // out = in m, each row by itself (see cpu::RowGemmTask); all row-major.
@@ -136,6 +239,17 @@ struct Cpu {
   }
 
  private:
+  template <class T>
+  static bool small_squares(const lvm::PointBlocks<T>& points) {
+    const double most = sizeof(T) == sizeof(double) ? 1e300 : 1e36;
+    for (int64_t i = 0; i < points.count(); ++i) {
+      if (static_cast<double>(points.at(i, points.features() + 1)) > most) return false;
+    }
+    return true;
+  }
+
+  static constexpr int64_t kMapGrain = 1024;
+  static constexpr int64_t kDirectFeatures = 16;
   static constexpr int64_t kWorthThreads = int64_t(1) << 20;  // numbers touched, about
   static constexpr int64_t kKeptScratch = int64_t(1) << 24;   // bytes that a thread keeps between calls
 };

@@ -48,6 +48,18 @@ class PointBlocks {
     return data_[point / kBlock * stride_ + feature * kBlock + point % kBlock];
   }
 
+  // The same numbers for code that runs on either device.
+  template <class U>
+  struct View {
+    U* data;
+    int64_t stride;
+    U& at(int64_t point, int64_t feature) const {
+      return data[point / kBlock * stride + feature * kBlock + point % kBlock];
+    }
+  };
+  View<T> view() { return {data_.data(), stride_}; }
+  View<const T> view() const { return {data_.data(), stride_}; }
+
  private:
   Buffer<T> data_;
   int64_t count_ = 0, features_ = 0, stride_ = 0;
@@ -72,8 +84,7 @@ using KernelPoints = std::vector<PointBlocks<T>>;  // one per leaf, without feat
 // and for dot products the other's features and 1; squares: sums of w times the squared differences that were taken.
 struct LeafSums {
   PointBlocks<double> rows, cols;
-  std::vector<double> squares;
-  double value = 0, shape = 0;
+  Buffer<double> scalars;  // sums of cotangent * value, of cotangent * d value / d shape, and the squares by feature
 };
 
 template <class T>
@@ -157,13 +168,12 @@ class CpuGram {
       each_row([&](const Place& p) { one(p.block, p); });
     }
     for (int64_t l = 0; l < leaves; ++l) {
-      const int64_t features = rows_[l].features();
-      sums[l].squares.assign(features, 0.0);
+      const int64_t width = 2 + rows_[l].features();
+      double* total = sums[l].scalars.reserve(width);
+      std::fill_n(total, width, 0.0);
       for (int64_t c = 0; c < chunks; ++c) {
         const double* s = partial.data() + c * kSums + first_sum_[l];
-        sums[l].value += s[0];
-        sums[l].shape += s[1];
-        for (int64_t f = 0; f < features; ++f) sums[l].squares[f] += s[2 + f];
+        for (int64_t k = 0; k < width; ++k) total[k] += s[k];
       }
     }
   }
@@ -394,10 +404,7 @@ class CpuGram {
   }
 
  public:
-  static bool directly(const cpu::PairTask<T>& task) {
-    return task.function != PairFunction::dot && task.function != PairFunction::power &&
-           task.features <= cpu::kDirect;
-  }
+  static bool directly(const cpu::PairTask<T>& task) { return !task.is_dot() && task.features <= cpu::kDirect; }
 
  private:
   const PreparedKernel<T>& kernel_;
