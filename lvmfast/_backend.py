@@ -1,6 +1,7 @@
 """Which compiled module works on an array, and how many threads it may use.
 
-The only place that imports a compiled module or CuPy. NumPy arrays go to ``lvmfast._cpu``.
+The only place that imports a compiled module; CuPy is imported by :mod:`lvmfast._gpu` when it is first needed. NumPy
+arrays go to ``lvmfast._cpu``, arrays on a GPU to ``lvmfast._cuda``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 import numpy as np
 from scipy.linalg import cython_blas, cython_lapack
 
+from lvmfast import _gpu
 from lvmfast.exceptions import DeviceError
 
 try:
@@ -30,9 +32,13 @@ __all__ = [
     "cuda_status",
     "get_num_threads",
     "empty",
+    "is_gpu",
     "module_for",
+    "namespace",
     "release_memory",
     "set_num_threads",
+    "to_device",
+    "to_numpy",
 ]
 
 cpu = _cpu
@@ -119,13 +125,20 @@ def blas_threads(order: int | None = None):
         _limits.change(remove=limit)
 
 
-def empty(shape, dtype, order="C") -> np.ndarray:
-    """An array for a result, of the last two dimensions in ``order``; large ones in memory that is used again."""
+def empty(shape, dtype, order="C", like=None):
+    """An array for a result, of the last two dimensions in ``order``; large ones in memory that is used again.
+
+    On the GPU if ``like`` is there.
+    """
+    if is_gpu(like):
+        return _gpu.stack().empty(tuple(shape), dtype, order)
     return _cpu.empty(tuple(shape), order, dtype == np.float64)
 
 
 def release_memory() -> int:
     """Free the memory of large results that are gone, which waits for the next ones (at most 256 MiB).
+
+    Memory on the GPU belongs to CuPy: ``cupy.get_default_memory_pool().free_all_blocks()``.
 
     Returns
     -------
@@ -135,36 +148,75 @@ def release_memory() -> int:
     return _cpu.release_memory()
 
 
-def cuda_status() -> str:
-    """Whether this build can use a GPU, and if not, why not."""
-    if importlib.util.find_spec("lvmfast._cuda") is None:
-        return "not built: this version of lvmfast runs on the CPU only"
-    return "built"
+cuda_status = _gpu.status
 
 
 def cupy_status() -> str:
     """Whether CuPy is installed."""
-    return "installed" if importlib.util.find_spec("cupy") else "not installed"
+    return "installed" if importlib.util.find_spec("cupy") else "not installed: pip install 'lvmfast[cuda]'"
 
 
-def check_device(device: str) -> None:
-    """Raise unless ``device`` can be used."""
-    if device in ("auto", "cpu"):
-        return
+is_gpu = _gpu.is_gpu
+
+
+def namespace(*arrays):
+    """NumPy, or CuPy if any of the arrays lives on a GPU."""
+    return _gpu.stack().cupy if any(map(is_gpu, arrays)) else np
+
+
+def to_numpy(array):
+    """A NumPy array from either device; anything else as it is."""
+    return _gpu.stack().cupy.asnumpy(array) if is_gpu(array) else array
+
+
+def to_device(array, device: str):
+    """A NumPy array on "cpu" or "cuda"; what lives on the GPU stays there."""
     if device == "cuda":
-        raise DeviceError(f"device='cuda' cannot be used: the CUDA module is {cuda_status()}; use device='cpu'")
-    raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
+        return array if is_gpu(array) and _gpu.is_native(array) else _gpu.stack().asarray(array)
+    return array
 
 
-def module_for(*arrays):
-    """The compiled module for these arrays; DeviceError for arrays that live on a GPU."""
-    for array in arrays:
-        if hasattr(array, "__cuda_array_interface__"):
+def check_device(device: str, *arrays) -> str:
+    """The device that works for an estimator, "cpu" or "cuda"; raise unless it can be used with these arrays."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
+    on_gpu = any(map(is_gpu, arrays))
+    if device == "cuda":
+        if _gpu.usable() is None:
             raise DeviceError(
-                f"got a GPU array ({type(array).__module__}.{type(array).__name__}), but the CUDA module is "
-                f"{cuda_status()}; move it to the CPU first, with .get() or numpy.asarray"
+                f"device='cuda' cannot be used: the CUDA module is {cuda_status()}; use device='cpu'"
             )
-    return _cpu
+        return "cuda"
+    if device == "cpu" and on_gpu:
+        raise DeviceError("device='cpu' does not take arrays on a GPU; use device='auto', or move them with .get()")
+    return "cuda" if on_gpu else "cpu"
+
+
+def module_for(*arrays, **named):
+    """The compiled module for these arrays; DeviceError unless they all live on one device that can be used."""
+    everything = [(None, array) for array in arrays] + list(named.items())
+    gpu = [(name, array) for name, array in everything if is_gpu(array)]
+    if not gpu:
+        return _cpu
+    stack = _gpu.usable()
+    if stack is None:
+        raise DeviceError(
+            f"got a GPU array ({_kind(gpu[0][1])}), but the CUDA module is {cuda_status()}; move it to the CPU first, "
+            "with .get() or numpy.asarray"
+        )
+    for name, array in everything:
+        if isinstance(array, (np.ndarray, list, tuple)) and np.ndim(array) > 0:
+            first = f"{gpu[0][0]} is" if gpu[0][0] else "one is"
+            second = f"{name} is" if name else "another"
+            raise DeviceError(
+                f"arrays live on different devices: {first} on the GPU ({_kind(gpu[0][1])}), {second} on the CPU "
+                f"({_kind(array)}); move one with cupy.asarray or .get()"
+            )
+    return stack.enter(array for _, array in gpu)
+
+
+def _kind(array) -> str:
+    return f"{type(array).__module__}.{type(array).__name__}"
 
 
 def _initial_threads() -> None:

@@ -6,7 +6,7 @@ import numbers
 
 import numpy as np
 
-from lvmfast._backend import module_for
+from lvmfast import _backend
 
 __all__ = [
     "as_float_array",
@@ -27,16 +27,16 @@ __all__ = [
 ]
 
 
-def as_float_array(value, name: str, *, min_ndim: int = 0) -> np.ndarray:
-    """``value`` as a float32 or float64 array; integers and booleans become float64."""
-    module_for(value)
-    array = np.asarray(value)
+def as_float_array(value, name: str, *, min_ndim: int = 0):
+    """``value`` as a float32 or float64 array of NumPy, or of CuPy if it lives on a GPU; integers become float64."""
+    _backend.module_for(value)
+    array = _backend.to_device(value, "cuda") if _backend.is_gpu(value) else np.asarray(value)
     if array.dtype not in (np.float32, np.float64):
         if array.dtype.kind not in "biuf":
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
         swapped = array.dtype.newbyteorder("=")
         array = array.astype(swapped if swapped in (np.float32, np.float64) else np.float64)
-    if not array.flags.aligned or any(stride % array.itemsize for stride in array.strides):
+    if not getattr(array.flags, "aligned", True) or any(stride % array.itemsize for stride in array.strides):
         array = array.copy()  # a field of records: its numbers do not lie on multiples of their size
     if array.ndim < min_ndim:
         raise ValueError(f"{name} must have at least {min_ndim} dimensions, got shape {array.shape}")
@@ -50,11 +50,11 @@ def as_matrix(value, name: str, *, columns: int | None = None, dtype=None, finit
         raise ValueError(f"{name} must have shape (n, d), got {array.shape}")
     if columns is not None and array.shape[1] != columns:
         raise ValueError(f"{name} must have {columns} columns, got {array.shape[1]}")
-    bad = ~np.isfinite(array) if finite else np.zeros(0, bool)
-    if bad.any():
-        row, column = (int(i) for i in np.argwhere(bad)[0])
+    xp = _backend.namespace(array)
+    if finite and not xp.isfinite(array).all():
+        row, column = (int(i) for i in xp.argwhere(~xp.isfinite(array))[0])
         raise ValueError(f"{name} must be finite, got {array[row, column]} at row {row}, column {column}")
-    return np.ascontiguousarray(array, dtype=dtype)
+    return xp.ascontiguousarray(array, dtype=dtype)
 
 
 def common_dtype(*arrays) -> np.dtype:
@@ -66,13 +66,13 @@ def as_lines(A: np.ndarray, dtype) -> np.ndarray:
     """``A`` with rows or columns that lie close together, one after the other: itself where that holds, else a copy."""
     A = A.astype(dtype, copy=False)
     (rows, columns), (row, column) = A.shape[-2:], A.strides[-2:]
-    if not A.flags.aligned or any(stride % A.itemsize for stride in A.strides):
+    if not getattr(A.flags, "aligned", True) or any(stride % A.itemsize for stride in A.strides):
         return np.ascontiguousarray(A) if not A.flags.c_contiguous else A.copy()
     if column == A.itemsize and (row >= columns * column or rows == 1):
         return A
     if row == A.itemsize and (column >= rows * row or columns == 1):
         return A
-    return np.ascontiguousarray(A)
+    return _backend.namespace(A).ascontiguousarray(A)
 
 
 def order_of(A: np.ndarray) -> str:
@@ -97,10 +97,11 @@ def check_square(array: np.ndarray, name: str) -> None:
 
 def check_target(target, name: str, shape, dtype) -> None:
     """Raise unless ``target`` can be overwritten with a result of this shape and dtype."""
-    if not isinstance(target, np.ndarray) or target.dtype != dtype or target.shape != shape:
-        got = f"{target.dtype} {target.shape}" if isinstance(target, np.ndarray) else type(target).__name__
+    array_type = _backend.namespace(target).ndarray
+    if not isinstance(target, array_type) or target.dtype != dtype or target.shape != shape:
+        got = f"{target.dtype} {target.shape}" if isinstance(target, array_type) else type(target).__name__
         raise ValueError(f"{name} must be an array of {dtype} with shape {shape} to hold the result, got {got}")
-    if not target.flags.writeable:
+    if not getattr(target.flags, "writeable", True):
         raise ValueError(f"{name} must be writeable to hold the result, got a read-only array")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 __all__ = [
     "DeviceError",
+    "DeviceMemoryError",
     "FitInterruptedWarning",
     "JitterWarning",
     "LvmfastError",
@@ -50,6 +51,10 @@ class NonFiniteError(LvmfastError, FloatingPointError):
 
 class DeviceError(LvmfastError, RuntimeError):
     """The device that was asked for is not there, or arrays live on different devices."""
+
+
+class DeviceMemoryError(LvmfastError, MemoryError):
+    """The GPU has no room for what was asked; its memory pool is as usable as before."""
 
 
 class JitterWarning(RuntimeWarning):

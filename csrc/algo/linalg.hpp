@@ -54,26 +54,12 @@ void solve_triangular(int64_t n, int64_t columns, const Factor<const T>& l, cons
 template <class Device, class T>
 void cholesky_vjp(int64_t n, const T* l, const T* l_bar, T* a_bar) {
   using Blas = typename Device::template Blas<T>;
-  Device::for_ranges(n, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      std::copy(l_bar + i * n, l_bar + i * n + i + 1, a_bar + i * n);
-      std::fill(a_bar + i * n + i + 1, a_bar + (i + 1) * n, T(0));
-    }
-  });
+  Device::copy_lower(l_bar, a_bar, n);
   Blas::trmm('R', 'U', 'T', n, n, T(0.5), l, n, a_bar, n);
   Device::mirror_lower(a_bar, n, n);
   Blas::trsm('L', 'U', 'N', n, n, T(1), l, n, a_bar, n);
   Blas::trsm('R', 'U', 'T', n, n, T(1), l, n, a_bar, n);
-  constexpr int64_t kBlock = 32;  // what rounding made of the symmetry
-  Device::for_ranges(n, kBlock, [&](int64_t begin, int64_t end) {
-    for (int64_t j0 = 0; j0 < end; j0 += kBlock) {
-      for (int64_t i = begin; i < end; ++i) {
-        for (int64_t j = j0; j < std::min(j0 + kBlock, i); ++j) {
-          a_bar[i * n + j] = a_bar[j * n + i] = T(0.5) * (a_bar[i * n + j] + a_bar[j * n + i]);
-        }
-      }
-    }
-  });
+  Device::symmetrise(a_bar, n);  // what rounding made of the symmetry
 }
 
 }  // namespace lvm

@@ -1,9 +1,7 @@
 // linalg: Cholesky factors that change by a few ranks.
 #pragma once
 
-#include "algo/cholesky_update.hpp"
-#include "algo/cholesky_update_vjp.hpp"
-#include "bind/batch.hpp"
+#include "bind/bind_linalg.hpp"
 
 namespace lvm::bind {
 
@@ -67,9 +65,11 @@ void bind_cholesky_update_fast(py::module_& m) {
 
 template <class Device, class T>
 void bind_cholesky_update(py::module_& m) {
+  using Square = DeviceArray<Device, T>;
+  using Any = StridedArray<Device, T>;
   m.def(
       "cholesky_update",
-      [](const py::array_t<T>& l, const py::array_t<T>& u, const py::object& signs, py::array_t<T> out, bool clear_upper) {
+      [](const Any& l, const Any& u, const py::object& signs, Any out, bool clear_upper) {
         const auto dims = l.ndim();
         if (dims < 2 || u.ndim() != dims || out.ndim() != dims) throw py::value_error("l, u and out need equal ndim >= 2");
         for (py::ssize_t d = 0; d < dims; ++d) {
@@ -82,39 +82,15 @@ void bind_cholesky_update(py::module_& m) {
         const auto l_view = matrix_batch<const T>(l, 2, l.data());
         const auto u_view = matrix_batch<const T>(u, 2, u.data());
         const auto out_view = matrix_batch<T>(out, 2, out.mutable_data());
-        const int64_t batch = l_view.batch, n = l_view.rows, columns = u_view.cols;
+        const int64_t columns = u_view.cols;
         const UpdateSigns order(columns, data_or_null<int8_t>(signs, {columns}, "signs"), 1);
-        py::array_t<int> code(batch);
-        py::array_t<int64_t> index(batch);
-        int* codes = code.mutable_data();
-        int64_t* indices = index.mutable_data();
+        BatchReport report(l_view.batch);
+        const BatchStatus status = report.status();
         {
           py::gil_scoped_release release;
-          const auto check = [&](int64_t b) {
-            return check_update<T>(n, columns, factor_at(l_view, b), {u_view.at(b), u_view.row, u_view.col});
-          };
-          const auto update = [&](int64_t b) {
-            return cholesky_update<Device, T>(n, order, factor_at(l_view, b), factor_at(out_view, b),
-                                              {u_view.at(b), u_view.row, u_view.col}, clear_upper);
-          };
-          const auto note = [&](int64_t b, const Status& s) {
-            codes[b] = static_cast<int>(s.code);
-            indices[b] = s.index;
-          };
-          const double work = 2.0 * static_cast<double>(n) * static_cast<double>(n * columns);
-          if (l_view.data == out_view.data) {  // check all before any is changed
-            for_batch<Device>(batch, static_cast<double>(n * (columns + 16)), [&](int64_t b) { note(b, check(b)); });
-            if (std::all_of(codes, codes + batch, [](int c) { return c == 0; })) {
-              for_batch<Device>(batch, work, [&](int64_t b) { note(b, update(b)); });
-            }
-          } else {
-            for_batch<Device>(batch, work, [&](int64_t b) {
-              const Status s = check(b);
-              note(b, s ? update(b) : s);
-            });
-          }
+          BatchLinalg<Device>::template cholesky_update<T>(l_view, u_view, out_view, order, clear_upper, status);
         }
-        return py::make_tuple(code, index);
+        return py::make_tuple(report.code, report.index);
       },
       py::arg("l").noconvert(), py::arg("u").noconvert(), py::arg("signs"), py::arg("out").noconvert(), py::arg("clear_upper"),
       "out[b] out[b]^T = l[b] l[b]^T + u[b] diag(signs) u[b]^T for (..., n, n) and (..., n, m) of any strides, l and out\n"
@@ -122,20 +98,18 @@ void bind_cholesky_update(py::module_& m) {
       "member of the batch; where L or u cannot be right, nothing is done for any.");
   m.def(
       "cholesky_update_vjp",
-      [](const Array<T>& l, const Array<T>& l_new, const Array<T>& g, const Array<T>& u, const Array<T>& signs, Array<T> l_bar,
-         Array<T> u_bar) {
+      [](const Square& l, const Square& l_new, const Square& g, const Square& u, const Square& signs, Square l_bar,
+         Square u_bar) {
         check_shape(u, {-1, -1, -1}, "u");
         const int64_t batch = u.shape(0), n = u.shape(1), columns = u.shape(2);
-        for (const Array<T>& square : {l, l_new, g, Array<T>(l_bar)}) check_shape(square, {batch, n, n}, "l, l_new, g and l_bar");
+        for (const Square& square : {l, l_new, g, Square(l_bar)}) check_shape(square, {batch, n, n}, "l, l_new, g and l_bar");
         check_shape(u_bar, {batch, n, columns}, "u_bar");
         check_shape(signs, {columns}, "signs");
+        const T *from[] = {l.data(), l_new.data(), g.data(), u.data(), signs.data()};
         T *const to_l = l_bar.mutable_data(), *const to_u = u_bar.mutable_data();
         py::gil_scoped_release release;
-        for_batch<Device>(batch, 10.0 * static_cast<double>(n) * static_cast<double>(n * columns), [&](int64_t b) {
-          const int64_t square = b * n * n, tall = b * n * columns;
-          CholeskyUpdateVjp<Device, T>::run(n, columns, l.data() + square, l_new.data() + square, g.data() + square,
-                                            u.data() + tall, signs.data(), to_l + square, to_u + tall);
-        });
+        BatchLinalg<Device>::template cholesky_update_vjp<T>(batch, n, columns, from[0], from[1], from[2], from[3], from[4],
+                                                             to_l, to_u);
       },
       py::arg("l").noconvert(), py::arg("l_new").noconvert(), py::arg("g").noconvert(), py::arg("u").noconvert(),
       py::arg("signs").noconvert(), py::arg("l_bar").noconvert(), py::arg("u_bar").noconvert(),

@@ -29,7 +29,7 @@ void bind_elementwise(py::module_& m, const char* name, const char* doc, F funct
 
 // The tree of a covariance function, put together from its leaves upwards.
 inline void bind_kernel_tree(py::module_& m) {
-  py::enum_<Covariance>(m, "Covariance")
+  py::enum_<Covariance>(m, "Covariance", py::module_local())  // each module has its own
       .value("rbf", Covariance::rbf)
       .value("matern12", Covariance::matern12)
       .value("matern32", Covariance::matern32)
@@ -41,7 +41,7 @@ inline void bind_kernel_tree(py::module_& m) {
       .value("cosine", Covariance::cosine)
       .value("constant", Covariance::constant)
       .value("white", Covariance::white);
-  py::class_<KernelTree>(m, "KernelTree", "A covariance function as sums and products over leaves.")
+  py::class_<KernelTree>(m, "KernelTree", py::module_local(), "A covariance function as sums and products over leaves.")
       .def(py::init<>())
       .def(
           "add_leaf",

@@ -220,17 +220,24 @@ struct Cpu {
     cpu::kernels_for<T>().exp(x, y, n);
   }
 
-  // Copies the lower triangle of a row-major square matrix onto the upper one.
+  // Row-major square matrices: the lower triangle to another one with zeros above; onto the upper triangle; the mean of a
+  // matrix and its transpose.
   template <class T>
-  static void mirror_lower(T* a, int64_t n, int64_t stride) {
-    constexpr int64_t kBlock = 32;
-    for_ranges(n, kBlock, [&](int64_t begin, int64_t end) {
-      for (int64_t j0 = 0; j0 < end; j0 += kBlock) {
-        for (int64_t i = begin; i < end; ++i) {
-          for (int64_t j = j0; j < std::min(j0 + kBlock, i); ++j) a[j * stride + i] = a[i * stride + j];
-        }
+  static void copy_lower(const T* from, T* to, int64_t n) {
+    for_ranges(n, 64, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        std::copy(from + i * n, from + i * n + i + 1, to + i * n);
+        std::fill(to + i * n + i + 1, to + (i + 1) * n, T(0));
       }
     });
+  }
+  template <class T>
+  static void mirror_lower(T* a, int64_t n, int64_t stride) {
+    below_diagonal(n, [&](int64_t i, int64_t j) { a[j * stride + i] = a[i * stride + j]; });
+  }
+  template <class T>
+  static void symmetrise(T* a, int64_t n) {
+    below_diagonal(n, [&](int64_t i, int64_t j) { a[i * n + j] = a[j * n + i] = T(0.5) * (a[i * n + j] + a[j * n + i]); });
   }
 
   template <class T>
@@ -246,6 +253,19 @@ struct Cpu {
       if (static_cast<double>(points.at(i, points.features() + 1)) > most) return false;
     }
     return true;
+  }
+
+  // f(i, j) for all j < i < n, in blocks that stay in the cache both ways.
+  template <class F>
+  static void below_diagonal(int64_t n, const F& f) {
+    constexpr int64_t kBlock = 32;
+    for_ranges(n, kBlock, [&](int64_t begin, int64_t end) {
+      for (int64_t j0 = 0; j0 < end; j0 += kBlock) {
+        for (int64_t i = begin; i < end; ++i) {
+          for (int64_t j = j0; j < std::min(j0 + kBlock, i); ++j) f(i, j);
+        }
+      }
+    });
   }
 
   static constexpr int64_t kMapGrain = 1024;

@@ -135,10 +135,19 @@ struct Cuda {
     Blas<T>::gemm('N', 'N', cols, rows, depth, T(1), m, m_stride, in, in_stride, T(0), out, out_stride);
   }
 
-  // Copies the lower triangle of a row-major square matrix onto the upper one.
+  // Row-major square matrices: the lower triangle to another one with zeros above; onto the upper triangle; the mean of a
+  // matrix and its transpose.
+  template <class T>
+  static void copy_lower(const T* from, T* to, int64_t n) {
+    map(n * n, cuda::CopyLower<T>{from, to, n});
+  }
   template <class T>
   static void mirror_lower(T* a, int64_t n, int64_t stride) {
     map(n * n, cuda::MirrorLower<T>{a, n, stride});
+  }
+  template <class T>
+  static void symmetrise(T* a, int64_t n) {
+    map(n * n, cuda::Symmetrise<T>{a, n});
   }
 
  private:

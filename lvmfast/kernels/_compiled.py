@@ -33,6 +33,8 @@ class CompiledKernel:
         if q < 1:
             raise ValueError("X must have at least one column, got 0")
         self.q = q
+        self._trees: dict = {}
+        self._steps: list[tuple] = []  # what a tree is made of
         self.tree = _backend.cpu.KernelTree()
         self.slots: list[Slot] = []
         prefixes = iter(kernel._named_leaves())
@@ -41,11 +43,14 @@ class CompiledKernel:
 
     def _add(self, kernel, prefixes) -> int:
         if kernel.parts:
-            return self.tree.add_node(kernel.is_product, [self._add(part, prefixes) for part in kernel.parts])
+            parts = [self._add(part, prefixes) for part in kernel.parts]
+            self._steps.append(("add_node", kernel.is_product, parts))
+            return self.tree.add_node(kernel.is_product, parts)
         prefix, leaf = next(prefixes)
         dims = _checked_dims(leaf.active_dims, self.q)
         start = self.tree.parameters
         index = self.tree.add_leaf(leaf.kind, dims, leaf._checked_degree())
+        self._steps.append(("add_leaf", leaf.kind, dims, leaf._checked_degree()))
         for own in leaf.parameter_names_of_leaf:
             per_dim = own in leaf.per_dimension
             size = len(dims) if per_dim else 1
@@ -58,6 +63,17 @@ class CompiledKernel:
             self.slots.append(Slot(name, leaf, own, start, size, shape == ()))
             start += size
         return index
+
+    def tree_for(self, module):
+        """The tree as this compiled module takes it."""
+        if module is _backend.cpu:
+            return self.tree
+        if module not in self._trees:
+            tree = self._trees[module] = module.KernelTree()
+            for method, first, *rest in self._steps:
+                first = getattr(module.Covariance, first.name) if method == "add_leaf" else first
+                getattr(tree, method)(first, *rest)
+        return self._trees[module]
 
     def vector(self) -> np.ndarray:
         """The parameters' present values, shape (size,), checked."""
@@ -89,7 +105,7 @@ class CompiledKernel:
         ]
         if not scales:
             return
-        largest = max(float(np.abs(x).max(initial=0.0)) for x in inputs if x is not None)
+        largest = max((float(abs(x).max()) for x in inputs if x is not None and x.size), default=0.0)
         if largest > 0.25 * most * min(1.0, min(scales)):
             raise ValueError(
                 f"inputs divided by lengthscale must stay within {dtype}, got inputs up to {largest:g} and a "

@@ -26,7 +26,7 @@ class Kernel:
 
     # Evaluation.
 
-    def __call__(self, X, Z=None, *, out=None) -> np.ndarray:
+    def __call__(self, X, Z=None, *, out=None):
         """Kernel matrix ``K[i, j] = k(X[i], Z[j])``, or ``k(X[i], X[j])`` if ``Z`` is None.
 
         Parameters
@@ -45,22 +45,23 @@ class Kernel:
         """
         module, compiled, theta, X, Z, dtype = self._arguments(X, Z)
         shape = (len(X), len(X) if Z is None else len(Z))
-        _backend.module_for(out)
+        _backend.module_for(X=X, out=out)
         if out is None:
-            out = _backend.empty(shape, dtype)
-        elif not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != dtype:
+            out = _backend.empty(shape, dtype, like=X)
+        elif not isinstance(out, _backend.namespace(X).ndarray) or out.shape != shape or out.dtype != dtype:
             got = f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
             raise ValueError(f"out must be an array of {dtype} with shape {shape}, got {got}")
-        elif not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
-            flags = ", ".join(f"{name}={out.flags[name.upper()]}" for name in ("c_contiguous", "writeable", "aligned"))
+        elif not all(getattr(out.flags, name, True) for name in ("c_contiguous", "writeable", "aligned")):
+            flags = ("c_contiguous", "writeable", "aligned")
+            flags = ", ".join(f"{name}={getattr(out.flags, name)}" for name in flags if hasattr(out.flags, name))
             raise ValueError(f"out must be C-contiguous and writeable, and aligned, got {flags}")
-        module.gram(compiled.tree, theta, X, Z, out)
+        module.gram(compiled.tree_for(module), theta, X, Z, out)
         return out
 
     def diag(self, X) -> np.ndarray:
         """``k(X[i], X[i])``, shape (n,); what White adds included."""
         module, compiled, theta, X, _, _ = self._arguments(X, None)
-        return module.gram_diagonal(compiled.tree, theta, X)
+        return module.gram_diagonal(compiled.tree_for(module), theta, X)
 
     def vjp(self, X, Z, cotangent):
         """Gradients of ``sum(cotangent * k(X, Z))``.
@@ -88,11 +89,12 @@ class Kernel:
         """
         module, compiled, theta, X, Z, dtype = self._arguments(X, Z)
         given = cotangent
+        _backend.module_for(X=X, cotangent=cotangent)
         cotangent = as_matrix(cotangent, "cotangent", dtype=dtype, finite=False)
         shape = (len(X), len(X) if Z is None else len(Z))
         if cotangent.shape != shape:
             raise ValueError(f"cotangent must have shape {shape}, got {cotangent.shape}")
-        dX, dZ, d_theta = module.gram_vjp(compiled.tree, theta, X, Z, cotangent)
+        dX, dZ, d_theta = module.gram_vjp(compiled.tree_for(module), theta, X, Z, cotangent)
         if not np.isfinite(d_theta).all():
             as_matrix(given, "cotangent")  # finite numbers can overflow; others are an error
         return _cast(dX, dtype), _cast(dZ, dtype), compiled.gradients(d_theta)
@@ -113,7 +115,7 @@ class Kernel:
             Sums over m are kept in float64. Memory beyond it: O((n + m)(q + c)), and one tile per thread.
         """
         module, compiled, theta, X, Z, V, dtype, columns = self._product_arguments(X, Z, V)
-        product = module.gram_matmul(compiled.tree, theta, X, Z, columns)
+        product = module.gram_matmul(compiled.tree_for(module), theta, X, Z, columns)
         return product.reshape((len(X), *V.shape[1:]))
 
     def matmul_vjp(self, X, Z, V, cotangent):
@@ -139,7 +141,8 @@ class Kernel:
         if cotangent.shape != shape:
             raise ValueError(f"cotangent must have shape {shape}, got {cotangent.shape}")
         cotangent = as_matrix(cotangent.reshape(len(X), columns.shape[1]), "cotangent", dtype=dtype)
-        dX, dZ, dV, d_theta = module.gram_matmul_vjp(compiled.tree, theta, X, Z, columns, cotangent)
+        tree = compiled.tree_for(module)
+        dX, dZ, dV, d_theta = module.gram_matmul_vjp(tree, theta, X, Z, columns, cotangent)
         return _cast(dX, dtype), _cast(dZ, dtype), dV.reshape(V.shape), compiled.gradients(d_theta)
 
     def compiled(self, q: int) -> CompiledKernel:
@@ -147,7 +150,7 @@ class Kernel:
         return CompiledKernel(self, q)
 
     def _arguments(self, X, Z, *others):
-        module = _backend.module_for(X, Z)
+        module = _backend.module_for(X=X, Z=Z)
         X = as_matrix(X, "X")
         if Z is not None:
             Z = as_matrix(Z, "Z", columns=X.shape[1])
@@ -158,6 +161,7 @@ class Kernel:
         return module, compiled, theta, X.astype(dtype, copy=False), _cast(Z, dtype), dtype
 
     def _product_arguments(self, X, Z, V, *others):
+        _backend.module_for(X=X, Z=Z, V=V, **{"cotangent": other for other in others})
         V = as_float_array(V, "V")
         others = [as_float_array(other, "cotangent") for other in others]
         module, compiled, theta, X, Z, dtype = self._arguments(X, Z, V, *others)

@@ -68,18 +68,19 @@ def cholesky(A, *, jitter="auto", return_jitter=False):
         first, last, fixed = *JITTER_RANGE[A.dtype], 0.0
     else:
         first, last, fixed = 0.0, 0.0, check_positive(jitter, "jitter", zero=True)
+    xp = _backend.namespace(A)
     batch, n = A.shape[:-2], A.shape[-1]
-    flat = np.ascontiguousarray(A).reshape(math.prod(batch), n, n)
+    flat = xp.ascontiguousarray(A).reshape(math.prod(batch), n, n)
     if fixed:
-        flat = flat + fixed * np.eye(n, dtype=A.dtype)
-    L = _backend.empty(flat.shape, A.dtype)
+        flat = flat + A.dtype.type(fixed) * xp.eye(n, dtype=A.dtype)
+    L = _backend.empty(flat.shape, A.dtype, like=A)
     with _backend.blas_threads(1 if flat.shape[0] > 1 else None):  # the members of a batch share our own threads
         code, index, used = module.cholesky(flat, L, first, last)
     failed = np.flatnonzero(code)
     if failed.size:
         b = int(failed[0])
         place = tuple(int(i) for i in np.unravel_index(b, batch)) if batch else ()
-        raise_factorisation_error(flat[b], int(code[b]), int(index[b]), float(used[b]) + fixed, "A", place)
+        raise_factorisation_error(_backend.to_numpy(flat[b]), int(code[b]), int(index[b]), float(used[b]) + fixed, "A", place)
     used = used.reshape(batch) + fixed
     if return_jitter:
         return L.reshape(A.shape), used if batch else float(used)
@@ -152,16 +153,16 @@ def cholesky_vjp(L, L_bar):
     ----------
     Murray (2016), "Differentiation of the Cholesky decomposition", arXiv:1602.07527, eq. 10.
     """
+    module = _backend.module_for(L=L, L_bar=L_bar)
     L = as_float_array(L, "L", min_ndim=2)
     L_bar = as_float_array(L_bar, "L_bar", min_ndim=2)
     check_square(L, "L")
     if L_bar.shape != L.shape:
         raise ValueError(f"L_bar must have the shape of L, {L.shape}, got {L_bar.shape}")
     dtype = common_dtype(L, L_bar)
-    A_bar = _backend.empty(L.shape, dtype)
+    A_bar = _backend.empty(L.shape, dtype, like=L)
     batch, n = math.prod(L.shape[:-2]), L.shape[-1]
+    rows = _backend.namespace(L).ascontiguousarray
     with _backend.blas_threads(n if batch == 1 else 1):
-        _backend.cpu.cholesky_vjp(
-            *(np.ascontiguousarray(A, dtype).reshape(batch, n, n) for A in (L, L_bar)), A_bar.reshape(batch, n, n)
-        )
+        module.cholesky_vjp(*(rows(A, dtype).reshape(batch, n, n) for A in (L, L_bar)), A_bar.reshape(batch, n, n))
     return A_bar

@@ -6,6 +6,7 @@ import operator
 
 import numpy as np
 
+from lvmfast import _backend
 from lvmfast._validation import (
     as_float_array,
     broadcast_batch,
@@ -55,6 +56,7 @@ def cholesky_append(L, B, C):
     NonFiniteError, ValueError
         For NaN or infinity, or an ``L`` whose diagonal is not positive.
     """
+    _backend.module_for(L=L, B=B, C=C)
     L, B, vector = factor_and_columns(L, B, "B")
     C = _corner(C, "C", B.shape[-1], vector)
     return _insert(L, L.shape[-1], B, C, "C")
@@ -90,6 +92,7 @@ def cholesky_insert(L, index, b, c):
     NonFiniteError, ValueError
         For NaN or infinity, or an ``L`` whose diagonal is not positive.
     """
+    _backend.module_for(L=L, b=b, c=c)
     L, b, vector = factor_and_columns(L, b, "b")
     c = _corner(c, "c", b.shape[-1], vector)
     return _insert(L, _insertion(index, L.shape[-1]), b, c, "c")
@@ -97,18 +100,20 @@ def cholesky_insert(L, index, b, c):
 
 def _check_factor(L) -> None:
     """Raise unless the diagonal of L is positive and what stands below it finite."""
-    _check_finite(np.tril(L), "L")
-    diagonal = np.einsum("...ii->...i", L)
+    xp = _backend.namespace(L)
+    _check_finite(xp.tril(L), "L")
+    diagonal = xp.diagonal(L, axis1=-2, axis2=-1)
     if not (diagonal > 0).all():
-        place = tuple(int(i) for i in np.argwhere(~(diagonal > 0))[0])
+        place = tuple(int(i) for i in xp.argwhere(~(diagonal > 0))[0])
         raise ValueError(
             f"L must have a positive diagonal, got {diagonal[place]} at row {place[-1]}; it is no Cholesky factor"
         )
 
 
 def _check_finite(A, name: str) -> None:
-    if not np.isfinite(A.sum()) and not np.isfinite(A).all():  # a sum costs less, but may overflow
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(A))[0])
+    xp = _backend.namespace(A)
+    if not xp.isfinite(A.sum()) and not xp.isfinite(A).all():  # a sum costs less, but may overflow
+        place = tuple(int(i) for i in xp.argwhere(~xp.isfinite(A))[0])
         raise NonFiniteError(f"{name} must be finite, got {A[place]} at {place}")
 
 
@@ -137,18 +142,20 @@ def _insertion(index, n: int) -> int:
 
 
 def _insert(L, at, b, c, corner):
+    xp = _backend.namespace(L)
+    c = xp.asarray(c)  # a number
     n, m = b.shape[-2:]
     _check_factor(L)
-    for name, A in (("B" if corner == "C" else "b", b), (corner, np.tril(c))):
+    for name, A in (("B" if corner == "C" else "b", b), (corner, xp.tril(c))):
         _check_finite(A, name)
     batch = broadcast_batch(L=L.shape[:-2], b=b.shape[:-2], c=c.shape[:-2])
     dtype = common_dtype(L, b, c)
     L, b, c = (A.astype(dtype, copy=False) for A in (L, b, c))
-    result = np.zeros((*batch, n + m, n + m), dtype)
+    result = xp.zeros((*batch, n + m, n + m), dtype)
     end = at + m
-    result[..., :at, :at] = np.tril(L[..., :at, :at])
+    result[..., :at, :at] = xp.tril(L[..., :at, :at])
     X = solve_triangular(L[..., :at, :at], b[..., :at, :])
-    Xt = np.swapaxes(X, -1, -2)
+    Xt = xp.swapaxes(X, -1, -2)
     result[..., at:end, :at] = Xt
     try:
         D = cholesky(c - Xt @ X, jitter=0)
@@ -156,11 +163,11 @@ def _insert(L, at, b, c, corner):
         raise _shifted(error, at, corner) from None
     result[..., at:end, at:end] = D
     if end < n + m:
-        Y = solve_triangular(D, np.swapaxes(b[..., at:, :] - L[..., at:, :at] @ X, -1, -2))
+        Y = solve_triangular(D, xp.swapaxes(b[..., at:, :] - L[..., at:, :at] @ X, -1, -2))
         result[..., end:, :at] = L[..., at:, :at]
-        result[..., end:, at:end] = np.swapaxes(Y, -1, -2)
+        result[..., end:, at:end] = xp.swapaxes(Y, -1, -2)
         tail = result[..., end:, end:]
-        tail[...] = np.tril(L[..., at:, at:])
+        tail[...] = xp.tril(L[..., at:, at:])
         try:
             cholesky_update(tail, result[..., end:, at:end].copy(), sign=-1, overwrite=True)
         except NotPositiveDefiniteError as error:
@@ -205,14 +212,15 @@ def cholesky_delete(L, index):
     """
     L = as_float_array(L, "L", min_ndim=2)
     check_square(L, "L")
+    xp = _backend.namespace(L)
     gone, kept = _split(index, L.shape[-1])
-    _check_factor(L)
-    result = np.tril(L[..., kept[:, None], kept])
     first = int(gone.min()) if gone.size else len(kept)
+    gone, kept = xp.asarray(gone), xp.asarray(kept)
+    _check_factor(L)
+    result = xp.tril(L[..., kept[:, None], kept])
     if first < len(kept):
-        U = np.where(
-            kept[first:, None] > gone, L[..., kept[first:, None], gone], 0
-        )  # above the diagonal nothing counts
+        U = L[..., kept[first:, None], gone]
+        U = xp.where(kept[first:, None] > gone, U, xp.zeros_like(U))  # above the diagonal nothing counts
         cholesky_update(result[..., first:, first:], U, overwrite=True)
     return result
 
@@ -260,6 +268,7 @@ def _added(m, L_new) -> int:
 
 
 def _pair(A, A_bar, name):
+    _backend.module_for(**{name: A, f"{name}_bar": A_bar})
     A = as_float_array(A, name, min_ndim=2)
     A_bar = as_float_array(A_bar, f"{name}_bar", min_ndim=2)
     check_square(A, name)
@@ -289,6 +298,7 @@ def cholesky_insert_vjp(L, index, L_new, L_new_bar, m=1):
     -------
     L_bar, b_bar, c_bar : arrays of shape (..., n, n), (..., n, m) and (..., m, m)
     """
+    _backend.module_for(L=L, L_new=L_new, L_new_bar=L_new_bar)
     L = as_float_array(L, "L", min_ndim=2)
     check_square(L, "L")
     L_new, L_new_bar = _pair(L_new, L_new_bar, "L_new")
@@ -300,12 +310,13 @@ def cholesky_insert_vjp(L, index, L_new, L_new_bar, m=1):
 
 def _insert_vjp(at, m, L_new, L_new_bar, L):
     end, n = at + m, L_new.shape[-1] - m
-    T = lambda A: np.swapaxes(A, -1, -2)  # noqa: E731
+    xp = _backend.namespace(L_new)
+    T = lambda A: xp.swapaxes(A, -1, -2)  # noqa: E731
     head, Xt, D = L_new[..., :at, :at], L_new[..., at:end, :at], L_new[..., at:end, at:end]
-    L_bar = np.zeros((*L_new.shape[:-2], n, n), L_new.dtype)
-    b_bar = np.zeros((*L_new.shape[:-2], n, m), L_new.dtype)
-    L_bar[..., :at, :at] = np.tril(L_new_bar[..., :at, :at])
-    X_bar, D_bar = T(L_new_bar[..., at:end, :at]), np.tril(L_new_bar[..., at:end, at:end])
+    L_bar = xp.zeros((*L_new.shape[:-2], n, n), L_new.dtype)
+    b_bar = xp.zeros((*L_new.shape[:-2], n, m), L_new.dtype)
+    L_bar[..., :at, :at] = xp.tril(L_new_bar[..., :at, :at])
+    X_bar, D_bar = T(L_new_bar[..., at:end, :at]), xp.tril(L_new_bar[..., at:end, at:end])
     if at < n:  # Y = (b2 - L2 X) D^-T and the downdate of L3 by Y
         Y = L_new[..., end:, at:end]
         tail_bar, Y_bar = cholesky_update_vjp(L[..., at:, at:], Y, L_new_bar[..., end:, end:], sign=-1)
@@ -342,22 +353,25 @@ def cholesky_delete_vjp(L, index, L_new_bar):
     L_bar : array of shape (..., n, n)
         Zero in the rows ``index``.
     """
+    _backend.module_for(L=L, L_new_bar=L_new_bar)
     L = as_float_array(L, "L", min_ndim=2)
+    xp = _backend.namespace(L)
     check_square(L, "L")
     gone, kept = _split(index, L.shape[-1])
     L_new_bar = as_float_array(L_new_bar, "L_new_bar", min_ndim=2)
     if L_new_bar.shape != (*L.shape[:-2], len(kept), len(kept)):
         raise ValueError(f"L_new_bar must have shape {(*L.shape[:-2], len(kept), len(kept))}, got {L_new_bar.shape}")
     dtype = common_dtype(L, L_new_bar)
-    L_bar = np.zeros(L.shape, dtype)
-    L_bar[..., kept[:, None], kept] = np.tril(L_new_bar)
+    L_bar = xp.zeros(L.shape, dtype)
     first = int(gone.min()) if gone.size else len(kept)
+    gone, kept = xp.asarray(gone), xp.asarray(kept)
+    L_bar[..., kept[:, None], kept] = xp.tril(L_new_bar)
     if first < len(kept):
         rows = kept[first:]
         below = rows[:, None] > gone
         tail_bar, U_bar = cholesky_update_vjp(
             L[..., rows[:, None], rows],
-            np.where(below, L[..., rows[:, None], gone], 0),
+            xp.where(below, L[..., rows[:, None], gone], L.dtype.type(0)),
             L_new_bar[..., first:, first:],
         )
         L_bar[..., rows[:, None], rows] = tail_bar

@@ -51,7 +51,7 @@ def solve_triangular(L, B, *, lower=True, trans=False, overwrite=False):
     Row- and column-major matrices and broadcast ones are used where they lie; other layouts are copied. The members of
     a batch share the threads of lvmfast, a single system those of the BLAS.
     """
-    module = _backend.module_for(L, B)
+    module = _backend.module_for(L=L, B=B)
     target = B
     L = as_float_array(L, "L", min_ndim=2)
     B = as_float_array(B, "B", min_ndim=1)
@@ -63,9 +63,10 @@ def solve_triangular(L, B, *, lower=True, trans=False, overwrite=False):
     if B.shape[-2] != n:
         got = B.shape[:-1] if vector else B.shape
         raise ValueError(f"B must have {n} rows like L, got shape {got}")
-    diagonal = np.einsum("...ii->...i", L)
+    xp = _backend.namespace(L)
+    diagonal = xp.diagonal(L, axis1=-2, axis2=-1)
     if not diagonal.all():
-        place = tuple(int(i) for i in np.argwhere(diagonal == 0)[0])
+        place = tuple(int(i) for i in xp.argwhere(diagonal == 0)[0])
         raise np.linalg.LinAlgError(f"L must have a diagonal without zeros, got 0 at {place}; L is singular")
     dtype = common_dtype(L, B)
     batch = broadcast_batch(L=L.shape[:-2], B=B.shape[:-2])
@@ -73,15 +74,15 @@ def solve_triangular(L, B, *, lower=True, trans=False, overwrite=False):
     if overwrite:
         check_target(target, "B", (*batch, n) if vector else shape, dtype)
     in_place = (
-        overwrite and np.may_share_memory(B, target) and as_lines(B, dtype) is B and not np.may_share_memory(L, B)
+        overwrite and xp.may_share_memory(B, target) and as_lines(B, dtype) is B and not xp.may_share_memory(L, B)
     )
     if in_place:
         X = B
     else:
-        X = _backend.empty(shape, dtype, order_of(B))
+        X = _backend.empty(shape, dtype, order_of(B), like=B)
         X[...] = B
     if X.size:
-        L = np.broadcast_to(as_lines(L, dtype), (*batch, n, n))
+        L = xp.broadcast_to(as_lines(L, dtype), (*batch, n, n))
         with _backend.blas_threads(n if math.prod(batch) == 1 else 1):
             module.solve_triangular_inplace(L, X, bool(lower), bool(trans))
     if overwrite:
@@ -111,14 +112,16 @@ def solve_triangular_vjp(L, X, X_bar, *, lower=True, trans=False):
     L_bar, B_bar : arrays of shape (..., n, n) and of the shape of ``X``
         ``L_bar`` is zero outside the triangle. Where ``L`` or ``B`` was broadcast, sum over those dimensions.
     """
+    _backend.module_for(L=L, X=X, X_bar=X_bar)
     X = as_float_array(X, "X", min_ndim=1)
     X_bar = as_float_array(X_bar, "X_bar", min_ndim=1)
+    xp = _backend.namespace(X)
     if X.shape != X_bar.shape:
         raise ValueError(f"X_bar must have the shape of X, {X.shape}, got {X_bar.shape}")
     B_bar = solve_triangular(L, X_bar, lower=lower, trans=not trans)
     left, right = (X, B_bar) if trans else (B_bar, X)
-    outer = np.outer(left, right) if X.ndim == 1 else left @ np.swapaxes(right, -1, -2)
-    return -(np.tril(outer) if lower else np.triu(outer)), B_bar
+    outer = xp.outer(left, right) if X.ndim == 1 else left @ xp.swapaxes(right, -1, -2)
+    return -(xp.tril(outer) if lower else xp.triu(outer)), B_bar
 
 
 def cholesky_solve(L, B, *, overwrite=False):
@@ -136,8 +139,13 @@ def cholesky_solve(L, B, *, overwrite=False):
     -------
     X : array of the broadcast shape (..., n, m), or (..., n)
     """
-    vector = np.ndim(B) == 1
-    X = solve_triangular(L, np.expand_dims(B, -1) if vector else B, overwrite=overwrite)
+    if _backend.is_gpu(B):
+        B = B if overwrite else as_float_array(B, "B")
+        vector, columns = B.ndim == 1, B[:, None] if B.ndim == 1 else B
+    else:
+        vector = np.ndim(B) == 1
+        columns = np.expand_dims(B, -1) if vector else B
+    X = solve_triangular(L, columns, overwrite=overwrite)
     X = solve_triangular(L, X, trans=True, overwrite=True)
     return B if overwrite else X[..., 0] if vector else X
 
@@ -158,11 +166,13 @@ def cholesky_solve_vjp(L, X, X_bar):
     -------
     L_bar, B_bar : arrays of shape (..., n, n) and of the shape of ``X``
     """
+    _backend.module_for(L=L, X=X, X_bar=X_bar)
     X = as_float_array(X, "X", min_ndim=1)
     L = as_float_array(L, "L", min_ndim=2)
+    xp = _backend.namespace(X)
     B_bar = cholesky_solve(L, X_bar)
     if X.shape != B_bar.shape:
         raise ValueError(f"X_bar must have the shape of X, {X.shape}, got {B_bar.shape}")
     left, right = (X[:, None], B_bar[:, None]) if X.ndim == 1 else (X, B_bar)
-    cross = right @ np.swapaxes(left, -1, -2)
-    return -np.tril((cross + np.swapaxes(cross, -1, -2)) @ np.tril(L)), B_bar
+    cross = right @ xp.swapaxes(left, -1, -2)
+    return -xp.tril((cross + xp.swapaxes(cross, -1, -2)) @ xp.tril(L)), B_bar

@@ -100,7 +100,8 @@ def cholesky_update(L, U, *, sign=1, overwrite=False, out=None, check=True):
 
 
 def _update(L, U, sign, overwrite, out, check):
-    _backend.module_for(L, U, out)
+    module = _backend.module_for(L=L, U=U, out=out)
+    xp = _backend.namespace(L, U)
     target = L if overwrite else out
     L, U, vector = factor_and_columns(L, U, "U")
     n, m = U.shape[-2:]
@@ -118,33 +119,34 @@ def _update(L, U, sign, overwrite, out, check):
         result = L
     elif (
         out is not None
-        and not np.may_share_memory(out, L)
+        and not xp.may_share_memory(out, L)
         and as_lines(out, dtype) is out
         and order_of(out) == order_of(L)
     ):
         result = out
     else:
-        result = _backend.empty(shape, dtype, order_of(L))
-    if target is not None and np.may_share_memory(target, U):
+        result = _backend.empty(shape, dtype, order_of(L), like=L)
+    if target is not None and xp.may_share_memory(target, U):
         U = U.copy()
     if not result.size:
         result = result if target is None else target
-        return result if check else (result, np.ones(batch, bool) if batch else True)
+        return result if check else (result, xp.ones(batch, bool) if batch else True)
     with _backend.blas_threads(1 if batch else n) if m > n else contextlib.nullcontext():
-        code, index = _backend.cpu.cholesky_update(
-            np.broadcast_to(L, shape), np.broadcast_to(U, (*batch, n, m)), signs, result, result is not L
+        code, index = module.cholesky_update(
+            xp.broadcast_to(L, shape), xp.broadcast_to(U, (*batch, n, m)), signs, result, result is not L
         )
     if code.any() and (check or (code > NOT_POSITIVE_DEFINITE).any()):
-        _raise_update_error(L, U, batch, code, index)
+        _raise_update_error(_backend.to_numpy(L), _backend.to_numpy(U), batch, code, index)
     if target is not None and result is not target:
-        lower = np.tri(n, dtype=bool) if overwrite else True
-        np.copyto(target, result, where=lower if check else lower & (code == 0).reshape((*batch, 1, 1)))
+        where = np.tri(n, dtype=bool) if overwrite else np.ones((1, 1), bool)
+        where = where if check else where & (code == 0).reshape((*batch, 1, 1))
+        xp.copyto(target, result, where=xp.broadcast_to(xp.asarray(where), shape))
         result = target
     if check:
         return result
     if code.any() and not overwrite:
-        result[(code != 0).reshape(batch)] = np.nan
-    ok = (code == 0).reshape(batch)
+        result[xp.asarray((code != 0).reshape(batch))] = np.nan
+    ok = xp.asarray((code == 0).reshape(batch))
     return result, (ok if batch else bool(ok))
 
 
@@ -233,6 +235,8 @@ def cholesky_update_vjp(L, U, L_new_bar, *, sign=1, L_new=None):
     for the closed formula.
     """
     original = L, U
+    module = _backend.module_for(L=L, U=U, L_new_bar=L_new_bar, L_new=L_new)
+    xp = _backend.namespace(L, U)
     L, U, vector = factor_and_columns(L, U, "U")
     L_new_bar = as_float_array(L_new_bar, "L_new_bar", min_ndim=2)
     L_new = cholesky_update(*original, sign=sign) if L_new is None else as_float_array(L_new, "L_new", min_ndim=2)
@@ -243,19 +247,19 @@ def cholesky_update_vjp(L, U, L_new_bar, *, sign=1, L_new=None):
             raise ValueError(f"{name} must have the shape of the updated factor, {(*batch, n, n)}, got {A.shape}")
     signs = _signs(sign, m, vector)
     dtype = common_dtype(L, U, L_new_bar)
-    signs = np.ones(m, dtype) if signs is None else signs.astype(dtype)
-    L_bar, U_bar = (_backend.empty((*batch, n, k), dtype) for k in (n, m))
+    signs = xp.asarray(np.ones(m, dtype) if signs is None else signs.astype(dtype))
+    L_bar, U_bar = (_backend.empty((*batch, n, k), dtype, like=L) for k in (n, m))
     count = math.prod(batch)
     if L_bar.size:
-        squares = (np.ascontiguousarray(np.broadcast_to(A, L_bar.shape), dtype) for A in (L, L_new, L_new_bar))
+        squares = (xp.ascontiguousarray(xp.broadcast_to(A, L_bar.shape), dtype) for A in (L, L_new, L_new_bar))
         with _backend.blas_threads(1 if m < 64 or count > 1 else n):  # below, the products are too small to share
-            _backend.cpu.cholesky_update_vjp(
+            module.cholesky_update_vjp(
                 *(A.reshape(count, n, n) for A in squares),
-                np.ascontiguousarray(np.broadcast_to(U, U_bar.shape), dtype).reshape(count, n, m),
+                xp.ascontiguousarray(xp.broadcast_to(U, U_bar.shape), dtype).reshape(count, n, m),
                 signs,
                 L_bar.reshape(count, n, n),
                 U_bar.reshape(count, n, m),
             )
-    if not np.isfinite(U_bar.sum()) and not np.isfinite(U_bar).all():
+    if not xp.isfinite(U_bar.sum()) and not xp.isfinite(U_bar).all():
         raise NonFiniteError("the gradients of the update are not finite; an argument holds NaN, or squares overflow")
     return L_bar, (U_bar[..., 0] if vector else U_bar)

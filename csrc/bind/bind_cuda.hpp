@@ -1,0 +1,40 @@
+// Everything that the module lvmfast._cuda registers. The bindings are those of the CPU, for the other device.
+#pragma once
+
+#include "algo/cuda_linalg.hpp"
+#include "bind/bind_cholesky_update.hpp"
+#include "bind/bind_cuda_runtime.hpp"
+#include "bind/bind_gplvm.hpp"
+#include "bind/bind_gpr.hpp"
+#include "bind/bind_kernels.hpp"
+#include "bind/bind_linalg.hpp"
+#include "device/cuda.hpp"
+
+namespace lvm {
+
+inline CudaContext& thread_context() {
+  static thread_local CudaContext context;
+  return context;
+}
+
+namespace bind {
+
+inline void bind_cuda(py::module_& m) {
+  bind_kernel_tree(m);
+  bind_cuda_runtime(m);
+  bind_linalg<Cuda, double>(m);
+  bind_linalg<Cuda, float>(m);
+  bind_cholesky_update<Cuda, double>(m);
+  bind_cholesky_update<Cuda, float>(m);
+  bind_kernels<Cuda, double>(m);
+  bind_kernels<Cuda, float>(m);
+  bind_gplvm_objective<Cuda, double>(m, "GplvmObjective64");
+  bind_gplvm_objective<Cuda, float>(m, "GplvmObjective32");
+  bind_gplvm_projection<Cuda>(m);
+  bind_gpr_objective<Cuda, double>(m, "GprObjective64");
+  bind_gpr_objective<Cuda, float>(m, "GprObjective32");
+  bind_gpr_predictor<Cuda>(m);
+}
+
+}  // namespace bind
+}  // namespace lvm
