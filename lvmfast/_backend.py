@@ -215,6 +215,16 @@ def module_for(*arrays, **named):
     return stack.enter(array for _, array in gpu)
 
 
+def module_on(device: str):
+    """The compiled module of "cpu" or "cuda", told to work on CuPy's current stream."""
+    return _gpu.stack().enter() if device == "cuda" else _cpu
+
+
+def usable_device(device: str) -> str:
+    """``device``, or "cpu" where there is no GPU: for models that come from elsewhere."""
+    return "cpu" if device == "cuda" and _gpu.usable() is None else device
+
+
 def _kind(array) -> str:
     return f"{type(array).__module__}.{type(array).__name__}"
 

@@ -28,18 +28,15 @@ class Stack:
         ``lvmfast._cuda``.
     cupy
         The module ``cupy``.
-    find : callable, optional
-        ``find(name)`` is the address of a function of cuBLAS or cuSOLVER. By default it is taken from the libraries that
-        this process has loaded.
+    install : callable, optional
+        ``install(module)`` gives the module cuBLAS and cuSOLVER. By default they are those that CuPy has loaded.
     """
 
-    def __init__(self, module, cupy, find=None):
+    def __init__(self, module, cupy, install=None):
         self.module, self.cupy = module, cupy
         cupy.cuda.device.get_cublas_handle()  # loads the libraries
         cupy.cuda.device.get_cusolver_handle()
-        if find is None:
-            find = functools.partial(_address, _loaded_libraries(("libcublas.so", "libcusolver.so")))
-        module.install_libraries(find)
+        (install or _install_loaded)(module)
         module.install_hooks(self.empty, self.allocate)
 
     def enter(self, arrays=()):
@@ -180,6 +177,11 @@ def _make() -> Stack:
         return Stack(_cuda, cupy)
     except (ImportError, OSError) as error:
         raise _CannotUse(f"built, but cuBLAS or cuSOLVER cannot be used ({error})") from None
+
+
+def _install_loaded(module) -> None:
+    libraries = _loaded_libraries(("libcublas.so", "libcusolver.so"))
+    module.install_libraries(functools.partial(_address, libraries))
 
 
 def _loaded_libraries(names) -> list:

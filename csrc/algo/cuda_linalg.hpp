@@ -123,7 +123,7 @@ struct MoveLower {
   T* to;
   const int64_t *from_offsets, *to_offsets, *status;
   int64_t n, from_stride, to_stride;
-  bool by_rows, clear;
+  int64_t by_rows, clear;  // flags
   LVM_HD void operator()(int64_t at) const {
     const int64_t b = at / (n * n), line = at / n % n, k = at % n;  // along a row or column
     if (status && status[2 * b] != 0) return;

@@ -8,6 +8,12 @@
 
 namespace lvm {
 
+struct StoreFailure {
+  const int* failure;
+  double* to;
+  LVM_HD void operator()(int64_t) const { *to = *failure; }
+};
+
 // Numbers in memory that both see: failure, log|K|, tr(K^-1 R R^T), d value / d noise, the mean of the kernel's diagonal,
 // then the gradients by the parameters and by n q inputs.
 template <class Device>
@@ -30,7 +36,7 @@ class GpOutcome {
 
   // The last thing that is enqueued: everything to the host, which waits for it with `status`.
   void send() {
-    Device::map(1, Store{failure_.data(), numbers_.device()});
+    Device::map(1, StoreFailure{failure_.data(), numbers_.device()});
     numbers_.pull(size());
   }
 
@@ -51,11 +57,6 @@ class GpOutcome {
 
  private:
   static constexpr int64_t kFirst = 5;
-  struct Store {
-    const int* failure;
-    double* to;
-    LVM_HD void operator()(int64_t) const { *to = *failure; }
-  };
   typename Device::template Shared<double> numbers_;
   typename Device::template Scratch<int> failure_;
   int64_t parameters_ = 0, inputs_ = 0;

@@ -12,6 +12,14 @@
 
 namespace lvm {
 
+// Compiled in csrc/cuda/*.cu.
+extern template class CudaGram<double>;
+extern template class CudaGram<float>;
+extern template void cuda_cholesky_update_batched<double>(const CudaUpdate<double>&, int64_t, const int64_t*, const int64_t*,
+                                                          const int64_t*, int64_t*);
+extern template void cuda_cholesky_update_batched<float>(const CudaUpdate<float>&, int64_t, const int64_t*, const int64_t*,
+                                                         const int64_t*, int64_t*);
+
 inline CudaContext& thread_context() {
   static thread_local CudaContext context;
   return context;

@@ -8,6 +8,13 @@
 #include "bind/view_cuda.hpp"
 #include "device/cuda_libraries.hpp"
 
+#ifndef LVM_CUDA_ARCHITECTURES
+#define LVM_CUDA_ARCHITECTURES "the host"
+#endif
+#ifndef LVM_CUDA_COMPILER
+#define LVM_CUDA_COMPILER "the host's compiler"
+#endif
+
 namespace lvm::bind {
 
 // find(name) is the address of a function of the library.

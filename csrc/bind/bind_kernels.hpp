@@ -104,7 +104,7 @@ struct KernelGradients {
     if (points.z) {
       auto array = Views<Device>::template result<double>({points.m, points.q});
       z_data = array.mutable_data();
-      z = array;
+      z = object_of(array);
     }
   }
   // After the work was enqueued, without the GIL: the parameters' gradients to the host.

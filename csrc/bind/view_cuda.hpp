@@ -3,6 +3,7 @@
 #pragma once
 
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <cstdint>
 #include <utility>
@@ -85,6 +86,11 @@ class CudaArray {
   T* data_ = nullptr;
   bool read_only_ = false;
 };
+
+template <class T, Layout layout>
+py::object object_of(const CudaArray<T, layout>& array) {
+  return array.owner();
+}
 
 template <>
 struct Views<Cuda> {

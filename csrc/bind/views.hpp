@@ -31,6 +31,8 @@ using DeviceArray = typename Views<Device>::template Contiguous<T>;
 template <class Device, class T>
 using StridedArray = typename Views<Device>::template Any<T>;
 
+inline py::object object_of(const py::array& array) { return array; }
+
 // The data of an optional array; null for None.
 template <class Device, class T>
 const T* device_data_or_null(const py::object& object, std::initializer_list<py::ssize_t> shape, const char* name) {

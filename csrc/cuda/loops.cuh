@@ -33,7 +33,7 @@ __device__ inline double block_sum(double value, double* shared) {
   shared[threadIdx.x] = value;
   __syncthreads();
   for (int half = kThreads / 2; half > 0; half /= 2) {
-    if (threadIdx.x < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+    if (static_cast<int>(threadIdx.x) < half) shared[threadIdx.x] += shared[threadIdx.x + half];
     __syncthreads();
   }
   const double total = shared[0];
@@ -148,6 +148,14 @@ struct LeafNumbers {
   }
 };
 
+// Triangles of row-major square matrices, entry by entry.
+template <class T>
+struct CopyLower {
+  const T* from;
+  T* to;
+  int64_t n;
+  LVM_HD void operator()(int64_t at) const { to[at] = at % n <= at / n ? from[at] : T(0); }
+};
 template <class T>
 struct MirrorLower {
   T* a;
@@ -155,6 +163,15 @@ struct MirrorLower {
   LVM_HD void operator()(int64_t at) const {
     const int64_t i = at / n, j = at % n;
     if (j > i) a[i * stride + j] = a[j * stride + i];
+  }
+};
+template <class T>
+struct Symmetrise {
+  T* a;
+  int64_t n;
+  LVM_HD void operator()(int64_t at) const {
+    const int64_t i = at / n, j = at % n;
+    if (j < i) a[at] = a[j * n + i] = T(0.5) * (a[at] + a[j * n + i]);
   }
 };
 

@@ -114,8 +114,8 @@ struct Cuda {
   static void set_numbers(PreparedKernel<T>& prepared, const LeafMap* maps) {
     map(static_cast<int64_t>(prepared.tasks.size()), cuda::LeafNumbers<T>{maps, prepared.numbers()});
   }
-  template <class Task>
-  static SumForm sum_form(const Task& task) {
+  template <class T>
+  static SumForm sum_form(const PairTask<T>& task) {
     return task.is_dot() ? SumForm::dots : SumForm::differences;
   }
   template <class T>

@@ -139,7 +139,7 @@ struct AssignPoint {
   const int64_t* index;  // the rows of x, or null for all
   int64_t q;
   const double* centre;
-  bool norms;
+  int64_t norms;  // a flag, without gaps in the argument of a kernel
   LVM_HD void operator()(int64_t i) const {
     const T* row = x + (index ? index[i] : i) * q;
     double square = 0;
@@ -218,7 +218,7 @@ struct DiagonalPull {
 };
 
 // How the sums that a pull-back leaves for a point become gradients by its features (see LeafSums of the device).
-enum class SumForm : int { dots, differences, products };
+enum class SumForm : int64_t { dots, differences, products };
 
 // The pull-back through one leaf from the sums of its pairs to the points of one side and to what parameters gain there.
 template <class T, class View, class SumView>

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lvmfast._backend import to_numpy
 from lvmfast._validation import as_matrix, check_columns
 from lvmfast.linalg import cholesky_solve
 from lvmfast.models._gpr_posterior import GprPosterior
@@ -23,9 +24,9 @@ class Fantasies:
         joint = posterior.append(X, np.ascontiguousarray(Y[0]), noise)
         Y_all = np.concatenate([np.repeat(posterior.Y[None], self._s, axis=0), Y], axis=1)
         residual = np.moveaxis(Y_all - posterior.mean(joint.X, self._d), 0, 1).reshape(n + len(X), -1)
-        alpha = cholesky_solve(joint.L, residual)
+        alpha = cholesky_solve(joint.L, joint.there(np.ascontiguousarray(residual)))
         self._posterior = GprPosterior(
-            joint.kernel, joint.mean, joint.X, joint.Y, joint.noise, joint.jitter, joint.L, alpha
+            joint.kernel, joint.mean, joint.X, joint.Y, joint.noise, joint.jitter, joint.L, alpha, joint.device
         )
 
     def __len__(self) -> int:
@@ -36,10 +37,10 @@ class Fantasies:
         check_columns(X, self.feature_names)
         X = as_matrix(X, "X", columns=self._posterior.X.shape[1], dtype=np.float64)
         posterior = self._posterior
-        means = posterior.predictor.mean(X).reshape(len(X), self._s, self._d)
+        means = to_numpy(posterior.predictor_now().mean(posterior.there(X))).reshape(len(X), self._s, self._d)
         means = np.moveaxis(means, 1, 0) + posterior.mean(X, self._d)
         means = means.astype(self._dtype, copy=False)
         means = means[:, :, 0] if self._single else means
         if not return_std:
             return means
-        return means, np.sqrt(posterior.variance_at(X)).astype(self._dtype, copy=False)
+        return means, np.sqrt(to_numpy(posterior.variance_at(X))).astype(self._dtype, copy=False)

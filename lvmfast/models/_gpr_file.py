@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lvmfast._backend import to_numpy
 from lvmfast.kernels._saving import kernel_from, kernel_record
 from lvmfast.models._gpr_mean import Mean
 from lvmfast.models._gpr_posterior import GprPosterior
@@ -19,10 +20,10 @@ def save_gpr(model, path) -> None:
         raise ValueError(f"mean must be a name to be saved, got the callable {model.mean!r}; pickle the model instead")
     params = model.get_params(deep=False)
     posterior = model._posterior
-    arrays = {name: np.asarray(getattr(model, name)) for name in ARRAYS}
+    arrays = {name: np.asarray(to_numpy(getattr(model, name))) for name in ARRAYS}
     arrays.update(
         {
-            "alpha": posterior.alpha,
+            "alpha": to_numpy(posterior.alpha),
             "coef": posterior.mean.coef,
             "centre": posterior.mean.centre,
             "scale": posterior.mean.scale,
@@ -67,5 +68,8 @@ def load_gpr(cls, path):
     noise = arrays["noise"] if arrays["noise"].ndim else float(arrays["noise"])
     model.noise_variance_ = noise
     jitter = float(arrays["jitter"])
-    model._set_posterior(GprPosterior(model.kernel_.copy(), mean, X, Y, noise, jitter, arrays["L_"], arrays["alpha"]))
+    device = "cuda" if model.device == "cuda" else "cpu"
+    model._set_posterior(
+        GprPosterior(model.kernel_.copy(), mean, X, Y, noise, jitter, arrays["L_"], arrays["alpha"], device)
+    )
     return model

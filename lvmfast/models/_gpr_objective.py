@@ -21,7 +21,10 @@ class GprObjective:
     learned.
     """
 
-    def __init__(self, kernel, mean: Mean, X, Y, noise, learn_noise: bool, jitter, dtype, check_interrupt=None):
+    def __init__(
+        self, kernel, mean: Mean, X, Y, noise, learn_noise: bool, jitter, dtype, check_interrupt=None, device="cpu"
+    ):
+        self.device = device
         self.kernel, self.mean, self.X, self.Y = kernel.copy(), mean, X, Y
         self.learn_noise = learn_noise and np.ndim(noise) == 0
         self.noise, self.jitter = noise, 0.0
@@ -29,7 +32,7 @@ class GprObjective:
         self.parameters = FreeParameters(self.kernel.compiled(X.shape[1]), self.kernel)
         given = mean.given(X, Y.shape[1])
         targets = np.hstack([Y if given is None else Y - given, mean.basis(X)])
-        module = _backend.module_for()
+        module = _backend.module_on(device)
         compiled = module.GprObjective64 if dtype == np.float64 else module.GprObjective32
         self._compiled = compiled(
             np.ascontiguousarray(X, dtype),
@@ -72,9 +75,9 @@ class GprObjective:
         if self._check_interrupt is not None:
             self._check_interrupt()
         vector, noise = self.split(theta)
-        compiled = self.parameters.compiled
+        compiled, module = self.parameters.compiled, _backend.module_on(self.device)
         code, pivot, self.jitter, value, d_vector, d_noise = self._compiled.evaluate(
-            compiled.tree, vector, noise, self._first_jitter, *self._jitter_range
+            compiled.tree_for(module), vector, noise, self._first_jitter, *self._jitter_range
         )
         if code:
             self._raise(theta, noise, code, pivot)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from lvmfast._backend import to_numpy
 from lvmfast._validation import as_matrix, check_columns
 from lvmfast.linalg import cholesky_solve
 
@@ -138,7 +139,7 @@ class PosteriorPaths:
         self.n_samples, self._dtype, self._single = n_samples, dtype, single_output
         kernel, X, Y = posterior.kernel, posterior.X, posterior.Y
         d = Y.shape[1]
-        self._kernel, self._mean, self._X, self._d = kernel, posterior.mean, X, d
+        self._kernel, self._mean, self._d = kernel, posterior.mean, d
         self._features = Features(kernel, X.shape[1], n_features, rng)
         self._weights = rng.standard_normal((self._features.count(), n_samples * d))
         noise = np.broadcast_to(np.asarray(posterior.noise, float) + posterior.jitter, len(X))
@@ -147,13 +148,14 @@ class PosteriorPaths:
         missed = np.moveaxis(missed, 0, 1).reshape(len(X), -1)  # (n, n_samples * d)
         missed = missed - self._features(X) @ self._weights
         missed -= np.sqrt(noise)[:, None] * rng.standard_normal(missed.shape)
-        self._correction = cholesky_solve(posterior.L, missed)
+        self._correction = cholesky_solve(posterior.L, posterior.there(np.ascontiguousarray(missed)))
+        self._rows, self._there = posterior.rows, posterior.there
 
     def __call__(self, X) -> np.ndarray:
         """Values at X (n, q): shape (n_samples, n), or (n_samples, n, d) for several outputs."""
         check_columns(X, self._names)
-        X = as_matrix(X, "X", columns=self._X.shape[1], dtype=np.float64)
-        values = self._kernel.matmul(X, self._X, self._correction)
+        X = as_matrix(X, "X", columns=self._rows.shape[1], dtype=np.float64)
+        values = to_numpy(self._kernel.matmul(self._there(X), self._rows, self._correction))
         rows = max(1, CHUNK // max(1, self._features.count()))
         for begin in range(0, len(X), rows):
             part = slice(begin, begin + rows)

@@ -32,7 +32,7 @@ from lvmfast.models._gpr_file import load_gpr, save_gpr
 from lvmfast.models._gpr_mean import NAMES, Mean
 from lvmfast.models._gpr_objective import NOISE_FLOOR, GprObjective, Trial
 from lvmfast.models._gpr_paths import PosteriorPaths
-from lvmfast.models._gpr_posterior import GprPosterior
+from lvmfast.models._gpr_posterior import GprPosterior, add_to_diagonal
 from lvmfast.models._gpr_start import check_noise_array, default_kernel, spread_of
 from lvmfast.optim import LBFGS
 
@@ -222,13 +222,15 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Y = y_new.reshape(n, -1).astype(np.float64)
         inputs = X_new.astype(np.float64)
         noise = self._check_parameters(n, Y)
+        device = _backend.check_device(self.device, X, y)
         kernel = (self.kernel if self.kernel is not None else default_kernel(inputs, Y)).copy()
         kernel.compiled(q).check_range(kernel.compiled(q).vector(), y_new.dtype, X_new)
         mean = Mean(self.mean, inputs)
         rng = check_rng(self.random_state)
         with _backend.blas_threads(n):
-            fit = self._search(kernel, mean, inputs, Y, noise, y_new.dtype, rng, begun)
-            posterior = GprPosterior.fit(fit.kernel, mean, inputs, Y, fit.noise, self.jitter)
+            fit = self._search(kernel, mean, inputs, Y, noise, y_new.dtype, rng, begun, device)
+            posterior = GprPosterior.fit(fit.kernel, mean, inputs, Y, fit.noise, self.jitter, device)
+        self._on_gpu = _backend.is_gpu(X)
         self._finish(posterior, X_new, y_new, fit)
         for name in ("n_features_in_", "feature_names_in_"):
             vars(self).pop(name, None)
@@ -257,22 +259,25 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         cov : array of shape (m, m) or (m, m, d)
             Only with ``return_cov``.
         """
+        given = X
         posterior, X = self._at(X)
         if return_std and return_cov:
             raise ValueError("return_std and return_cov must not both be true; ask for one of them")
-        mean = self._shaped(_finite(posterior.mean_at(X)))
+        out = functools.partial(self._shaped, like=given)
+        mean = out(_finite(posterior.mean_at(X)))
         if not (return_std or return_cov):
             return mean
         noise = self._new_noise() if include_noise else 0.0
+        xp = _backend.namespace(posterior.L)
         if return_std:
             with np.errstate(invalid="ignore", over="ignore"):
                 variance = _finite(posterior.variance_at(X))
-            std = np.sqrt(variance + noise)
-            return mean, self._shaped(np.repeat(std[:, None], posterior.Y.shape[1], axis=1))
+            std = xp.sqrt(variance + noise)
+            return mean, out(xp.repeat(std[:, None], posterior.Y.shape[1], axis=1))
         with np.errstate(invalid="ignore", over="ignore"):
             covariance = _finite(posterior.covariance_at(X))
-        covariance[np.diag_indices_from(covariance)] += noise
-        return mean, self._shaped(np.repeat(covariance[:, :, None], posterior.Y.shape[1], axis=2))
+        add_to_diagonal(covariance, noise)
+        return mean, out(xp.repeat(covariance[:, :, None], posterior.Y.shape[1], axis=2))
 
     def sample_y(self, X, n_samples=1, random_state=0) -> np.ndarray:
         """Joint draws of the function's values at ``X``.
@@ -287,9 +292,11 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         -------
         samples : array of shape (m, n_samples) or (m, d, n_samples)
         """
+        given = X
         posterior, X = self._at(X)
         n_samples = check_integer(n_samples, "n_samples", 1)
-        draws = np.moveaxis(posterior.sample(X, n_samples, check_rng(random_state)), 0, 2)
+        draws = posterior.sample(X, n_samples, check_rng(random_state))
+        draws = _like(_backend.namespace(draws).moveaxis(draws, 0, 2), given)
         draws = draws.astype(self.y_train_.dtype, copy=False)
         return draws[:, 0] if self.y_train_.ndim == 1 else draws
 
@@ -391,7 +398,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         posterior, X = self._at(X)
         X = X.astype(self.X_train_.dtype).astype(np.float64)  # what X_train_ will hold
-        y = as_float_array(y, "y").astype(self.y_train_.dtype)
+        y = as_float_array(_backend.to_numpy(y), "y").astype(self.y_train_.dtype)
         shape = (len(X), *self.y_train_.shape[1:])
         if y.shape != shape:
             raise ValueError(f"y must have shape {shape}, got {y.shape}")
@@ -400,8 +407,9 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         noise = self._noise_of_new(noise_variance, len(X))
         posterior = posterior.append(X, y.reshape(len(X), -1).astype(np.float64), noise)
         model = copy.copy(self)
-        model.X_train_ = np.vstack([self.X_train_, X.astype(self.X_train_.dtype)])
-        model.y_train_ = np.concatenate([self.y_train_, y])
+        xp = _backend.namespace(self.X_train_)
+        model.X_train_ = xp.vstack([self.X_train_, xp.asarray(X.astype(self.X_train_.dtype))])
+        model.y_train_ = xp.concatenate([self.y_train_, xp.asarray(y)])
         model.kernel_ = self.kernel_.copy()
         model.noise_variance_ = posterior.noise
         model._set_posterior(posterior)
@@ -422,7 +430,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         fantasies : Fantasies
         """
         posterior, X = self._at(X)
-        Y = as_float_array(Y, "Y").astype(np.float64)
+        Y = as_float_array(_backend.to_numpy(Y), "Y").astype(np.float64)
         shape = (len(X), *self.y_train_.shape[1:])
         if Y.ndim != 1 + len(shape) or Y.shape[1:] != shape or not len(Y):
             raise ValueError(f"Y must have shape (s, {', '.join(map(str, shape))}) with s >= 1, got {Y.shape}")
@@ -445,8 +453,9 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         d_mean : array of shape (m, q) or (m, q, d)
         d_variance : array of shape (m, q)
         """
+        given = X
         posterior, X = self._at(X)
-        d_mean, d_variance = posterior.gradients_at(X)
+        d_mean, d_variance = (_like(d, given) for d in posterior.gradients_at(X))
         dtype = self.y_train_.dtype
         d_mean = d_mean[:, :, 0] if self.y_train_.ndim == 1 else d_mean
         return d_mean.astype(dtype, copy=False), d_variance.astype(dtype, copy=False)
@@ -463,12 +472,14 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     # How a fit runs.
 
-    def _search(self, kernel, mean, X, Y, noise, dtype, rng, begun) -> _Fit:
+    def _search(self, kernel, mean, X, Y, noise, dtype, rng, begun, device) -> _Fit:
         """The best of the starts."""
         if self.optimizer is None:
             return _Fit(kernel, noise, 0, 0, True, "parameters were kept (optimizer=None)")
         with deferred_interrupt() as check_interrupt:
-            objective = GprObjective(kernel, mean, X, Y, noise, self.learn_noise, self.jitter, dtype, check_interrupt)
+            objective = GprObjective(
+                kernel, mean, X, Y, noise, self.learn_noise, self.jitter, dtype, check_interrupt, device
+            )
             start = objective.initial()
             if not start.size:
                 return _Fit(kernel, noise, 0, 0, True, "no parameter is free")
@@ -569,7 +580,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         value = posterior.log_marginal_likelihood()
         if not np.isfinite(value):
             raise NonFiniteError(f"the log marginal likelihood is {value}; rescale y, or set bounds or priors")
-        self.X_train_, self.y_train_ = X, y
+        self.X_train_, self.y_train_ = (self._own(a) for a in (X, y))
         self.kernel_, self.noise_variance_ = fit.kernel, fit.noise
         self.log_posterior_ = value + prior
         self.n_iter_, self.n_evaluations_ = fit.n_iter, fit.n_evaluations
@@ -581,8 +592,10 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         single = self.y_train_.ndim == 1
         coef = posterior.mean.raw_coef() if posterior.mean.size else np.zeros((0, posterior.Y.shape[1]))
         self.mean_coef_ = coef[:, 0] if single else coef
-        self.L_, self.jitter_ = posterior.L, posterior.jitter
-        self.alpha_ = posterior.alpha[:, 0] if single else posterior.alpha
+        self.device_ = posterior.device
+        self.L_, self.jitter_ = self._own(posterior.L), posterior.jitter
+        alpha = self._own(posterior.alpha)
+        self.alpha_ = alpha[:, 0] if single else alpha
         self.log_marginal_likelihood_ = posterior.log_marginal_likelihood()
         prior, _ = self.kernel_.log_prior()
         self.log_posterior_ = self.log_marginal_likelihood_ + prior
@@ -590,17 +603,25 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _objective(self, posterior, kernel, noise) -> GprObjective:
         learn = self.learn_noise and np.ndim(noise) == 0
         return GprObjective(
-            kernel, posterior.mean, posterior.X, posterior.Y, noise, learn, self.jitter, np.dtype(np.float64)
+            kernel,
+            posterior.mean,
+            posterior.X,
+            posterior.Y,
+            noise,
+            learn,
+            self.jitter,
+            np.dtype(np.float64),
+            device=posterior.device,
         )
 
     # What may be passed.
 
     def _check_data(self, names, X, y) -> tuple[np.ndarray, np.ndarray]:
-        _backend.module_for(X, y)
+        _backend.module_for(X=X, y=y)
         X, y = validate_data(
             names,
-            X,
-            y,
+            _backend.to_numpy(X),
+            _backend.to_numpy(y),
             multi_output=True,
             y_numeric=True,
             dtype=(np.float64, np.float32),
@@ -627,7 +648,6 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_positive(self.tol, "tol", zero=True)
         check_jitter(self.jitter)
         check_callback(self.callback)
-        _backend.check_device(self.device)
         if self.noise_variance is None:
             return 0.1 * spread_of(Y)
         if np.ndim(self.noise_variance) == 0:
@@ -654,14 +674,26 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
             and X.flags.c_contiguous
             and len(X)
             and not hasattr(self, "feature_names_in_")
+            and not getattr(self, "_on_gpu", False)
             and np.isfinite(X).all()
         ):
             return posterior, X
-        _backend.module_for(X)
+        if _backend.is_gpu(X) and posterior.device != "cuda":
+            _backend.module_for(X=X, training_data=posterior.X)
+        if getattr(self, "_on_gpu", False) and isinstance(X, (np.ndarray, list)):
+            _backend.module_for(X=X, training_data=posterior.rows)
+        X = _backend.to_numpy(X)
         X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32), order="C")
         return posterior, as_matrix(X, "X", dtype=np.float64)
 
-    def _shaped(self, values: np.ndarray) -> np.ndarray:
+    def _own(self, array):
+        """An array where the training data were."""
+        if getattr(self, "_on_gpu", False):
+            return _backend.to_device(array, _backend.usable_device("cuda"))
+        return _backend.to_numpy(array)
+
+    def _shaped(self, values, like=None):
+        values = _like(values, like)
         values = values.astype(self.y_train_.dtype, copy=False)
         return values[..., 0] if self.y_train_.ndim == 1 else values
 
@@ -720,9 +752,14 @@ class _Fit:
             )
 
 
-def _finite(values: np.ndarray) -> np.ndarray:
+def _like(values, given):
+    """``values`` on the GPU if ``given`` is there, else as a NumPy array."""
+    return _backend.to_device(values, "cuda") if _backend.is_gpu(given) else _backend.to_numpy(values)
+
+
+def _finite(values):
     """``values``, if they are finite."""
-    if not np.isfinite(values).all():
+    if not _backend.namespace(values).isfinite(values).all():
         raise NonFiniteError("the prediction is not finite: the kernel overflows at these inputs; rescale X")
     return values
 

@@ -1,0 +1,133 @@
+"""Compiles the host module of the CUDA sources."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import importlib.machinery
+import importlib.util
+import os
+import re
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pybind11
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+RUNTIME = sorted(HERE.glob("shim*.cpp")) + [ROOT / "csrc/device/blas.cpp"]
+SOURCES = [HERE / "module_shim.cpp", *RUNTIME, *sorted((ROOT / "csrc/cuda").glob("[!c]*.cu"))]
+SOURCES.append(ROOT / "csrc/cuda/cholesky_update.cu")
+FLAGS = ["-std=c++17", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wall", "-Wextra"]
+FLAGS += ["-Wno-psabi", "-Wno-unknown-pragmas", "-DLVM_SHIM", '-DLVM_VERSION="shim"', '-DLVM_COMPILER="host"']
+# The sanitizers see device memory only where it comes from malloc.
+SANITIZE = {
+    "address": ["-fsanitize=address", "-DLVM_SHIM_MALLOC", "-fno-omit-frame-pointer"],
+    "undefined": ["-fsanitize=undefined", "-fno-sanitize-recover=all"],
+}
+
+
+def _flags(sanitize: str | None) -> list[str]:
+    flags = list(FLAGS)
+    for name in sanitize.split(",") if sanitize else []:
+        flags += SANITIZE[name]
+    return flags
+
+
+def _digest(*parts: bytes) -> str:
+    state = hashlib.sha256()
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little") + part)
+    return state.hexdigest()[:20]
+
+
+def _with_headers(source: Path) -> list[Path]:
+    """The source and what it includes by name of csrc and of this folder, to the end."""
+    found = [source]
+    for path in found:  # grows
+        for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', path.read_text(), re.MULTILINE):
+            candidates = (folder / name for folder in (path.parent, ROOT / "csrc", HERE))
+            header = next((candidate for candidate in candidates if candidate.exists()), None)
+            if header and header not in found:
+                found.append(header)
+    return found
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
+
+
+def _into(path: Path, command: list[str]) -> Path:
+    """``path``, made by the command (-o is added) if it is not there; whoever runs at the same time sees all or none.
+
+    Parameters
+    ----------
+    path : Path
+        What the command makes.
+    command : list of str
+        The compiler's command line.
+    """
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder) / path.name
+            _run([*command, "-o", str(made)])
+            os.replace(made, path)
+    return path
+
+
+def build_shim(
+    cache_dir: Path, *, sanitize: str | None = None, sources: Sequence[Path] = SOURCES, name: str = "_cuda_shim"
+) -> Path:
+    """The host module, compiled unless an equal one is in the cache.
+
+    Parameters
+    ----------
+    cache_dir : Path
+        Folder of objects and modules, each named by what it is made of.
+    sanitize : str, optional
+        "address", "undefined" or "address,undefined". The first needs the sanitizer's library preloaded.
+    sources : sequence of Path
+        What to compile; one of them holds PYBIND11_MODULE of that name.
+    name : str
+        The module's.
+    """
+    cache_dir = Path(cache_dir)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    compiler = os.environ.get("CXX", "c++")
+    flags = _flags(sanitize)
+    includes = [ROOT / "csrc", HERE, pybind11.get_include(), sysconfig.get_paths()["include"]]
+    includes = [f"-I{folder}" for folder in includes[:2]] + [f"-isystem{folder}" for folder in includes[2:]]
+    common = " ".join([compiler, *flags, *includes]).encode()
+
+    def compile_one(source: Path) -> Path:
+        contents = [part for path in _with_headers(source) for part in (bytes(path), path.read_bytes())]
+        target = cache_dir / f"{source.stem}-{_digest(common, *contents)}.o"
+        return _into(target, [compiler, *flags, *includes, "-x", "c++", "-c", str(source)])
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(compile_one, sources))
+    folder = cache_dir / _digest(*(path.name.encode() for path in objects))
+    folder.mkdir(exist_ok=True)
+    link = [compiler, *flags, "-shared", *map(str, objects)]
+    return _into(folder / (name + sysconfig.get_config_var("EXT_SUFFIX")), link)
+
+
+def load_shim(path: Path) -> ModuleType:
+    """The module at the path.
+
+    Parameters
+    ----------
+    path : Path
+        What ``build_shim`` returned.
+    """
+    name = path.name.split(".")[0]
+    loader = importlib.machinery.ExtensionFileLoader(name, str(path))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(name, path, loader=loader))
+    loader.exec_module(module)
+    return module

@@ -1,0 +1,24 @@
+// The host module: what lvmfast._cuda offers, and the shim's own functions.
+#include "bind/bind_cuda.hpp"
+#include "bind/bind_runtime.hpp"
+#include "bind_shim.hpp"
+
+namespace lvm {
+
+CudaContext& cuda_context() { return thread_context(); }
+CudaLibraries& cuda_libraries() {
+  static CudaLibraries libraries{};
+  return libraries;
+}
+
+}  // namespace lvm
+
+PYBIND11_MODULE(_cuda_shim, m) {
+  namespace py = pybind11;
+  bind_shim(m);
+  lvm::bind::bind_cuda(m);
+  m.def("install_blas", [](const py::dict& blas, const py::dict& lapack) {
+    lvm::bind::install_blas_of<double>(blas, lapack, "d");
+    lvm::bind::install_blas_of<float>(blas, lapack, "s");
+  });
+}
