@@ -166,7 +166,10 @@ def namespace(*arrays):
 
 def to_numpy(array):
     """A NumPy array from either device; anything else as it is."""
-    return _gpu.stack().cupy.asnumpy(array) if is_gpu(array) else array
+    if not is_gpu(array):
+        return array
+    stack = _gpu.stack()
+    return stack.cupy.asnumpy(stack.asarray(array))
 
 
 def to_device(array, device: str):
@@ -176,6 +179,11 @@ def to_device(array, device: str):
     return array
 
 
+def like(array, given):
+    """An array where ``given`` is: on the GPU, or as a NumPy array."""
+    return to_device(array, "cuda") if is_gpu(given) else to_numpy(array)
+
+
 def check_device(device: str, *arrays) -> str:
     """The device that works for an estimator, "cpu" or "cuda"; raise unless it can be used with these arrays."""
     if device not in ("auto", "cpu", "cuda"):
@@ -183,9 +191,7 @@ def check_device(device: str, *arrays) -> str:
     on_gpu = any(map(is_gpu, arrays))
     if device == "cuda":
         if _gpu.usable() is None:
-            raise DeviceError(
-                f"device='cuda' cannot be used: the CUDA module is {cuda_status()}; use device='cpu'"
-            )
+            raise DeviceError(f"device='cuda' cannot be used: the CUDA module is {cuda_status()}; use device='cpu'")
         return "cuda"
     if device == "cpu" and on_gpu:
         raise DeviceError("device='cpu' does not take arrays on a GPU; use device='auto', or move them with .get()")

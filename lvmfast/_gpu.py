@@ -154,9 +154,7 @@ class _CannotUse(Exception):
 
 def _make() -> Stack:
     if importlib.util.find_spec("lvmfast._cuda") is None:
-        raise _CannotUse(
-            "not built: build lvmfast where nvcc is found, with -C cmake.define.LVMFAST_CUDA=ON to insist"
-        )
+        raise _CannotUse("not built: build lvmfast where nvcc is found, with -C cmake.define.LVMFAST_CUDA=ON to insist")
     try:
         from lvmfast import _cuda
     except ImportError as error:

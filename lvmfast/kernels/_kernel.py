@@ -161,7 +161,7 @@ class Kernel:
         return module, compiled, theta, X.astype(dtype, copy=False), _cast(Z, dtype), dtype
 
     def _product_arguments(self, X, Z, V, *others):
-        _backend.module_for(X=X, Z=Z, V=V, **{"cotangent": other for other in others})
+        _backend.module_for(X=X, Z=Z, V=V, cotangent=others[0] if others else None)
         V = as_float_array(V, "V")
         others = [as_float_array(other, "cotangent") for other in others]
         module, compiled, theta, X, Z, dtype = self._arguments(X, Z, V, *others)

@@ -80,7 +80,9 @@ def cholesky(A, *, jitter="auto", return_jitter=False):
     if failed.size:
         b = int(failed[0])
         place = tuple(int(i) for i in np.unravel_index(b, batch)) if batch else ()
-        raise_factorisation_error(_backend.to_numpy(flat[b]), int(code[b]), int(index[b]), float(used[b]) + fixed, "A", place)
+        raise_factorisation_error(
+            _backend.to_numpy(flat[b]), int(code[b]), int(index[b]), float(used[b]) + fixed, "A", place
+        )
     used = used.reshape(batch) + fixed
     if return_jitter:
         return L.reshape(A.shape), used if batch else float(used)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lvmfast._backend import to_numpy, usable_device
 from lvmfast.kernels._saving import kernel_from, kernel_record
 from lvmfast.models._gplvm_posterior import PosteriorCache
 from lvmfast.models._saving import jsonable, read_model, write_model
@@ -24,11 +25,11 @@ def save_gplvm(model, path) -> None:
     """Write a fitted model."""
     params = model.get_params(deep=False)
     arrays = {f"state.{name}": np.asarray(value) for name, value in model._state.items()}
-    arrays.update({"Y_train": model.Y_train_, "embedding": model.embedding_})
+    arrays.update({"Y_train": to_numpy(model.Y_train_), "embedding": to_numpy(model.embedding_)})
     records = {"kernel_": kernel_record(model.kernel_, "kernel_", arrays)}
     records["kernel"] = None if model.kernel is None else kernel_record(model.kernel, "kernel", arrays)
-    if isinstance(model.init, np.ndarray):
-        arrays["init"] = model.init
+    if not isinstance(model.init, str):
+        arrays["init"] = np.asarray(to_numpy(model.init))
         params["init"] = None
     del params["kernel"]
     params["callback"] = None
@@ -37,7 +38,7 @@ def save_gplvm(model, path) -> None:
     header["fitted"] = {name: getattr(model, name) for name in FITTED_NUMBERS}
     if hasattr(model, "feature_names_in_"):
         header["feature_names"] = [str(name) for name in model.feature_names_in_]
-    arrays.update({"mean": model.mean_, "scale": np.array(model._scale), "loss_curve": model.loss_curve_})
+    arrays.update({"mean": to_numpy(model.mean_), "scale": np.array(model._scale), "loss_curve": model.loss_curve_})
     write_model(path, "GPLVM", header, arrays)
 
 
@@ -59,6 +60,7 @@ def load_gplvm(cls, path):
     model.mean_, model._scale = arrays["mean"], float(arrays["scale"])
     model.loss_curve_ = arrays["loss_curve"]
     model._cache = PosteriorCache()
+    model.device_ = usable_device("cuda" if model.device == "cuda" else "cpu")
     prefix = "state."
     model._state = {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
     return model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvmfast import _backend
 from lvmfast._validation import check_callback, check_choice, check_integer, check_jitter, check_positive
 from lvmfast.kernels import Kernel
 
@@ -37,4 +36,3 @@ def check_parameters(model, n: int, d: int) -> None:
     check_positive(model.tol, "tol", zero=True)
     check_jitter(model.jitter)
     check_callback(model.callback)
-    _backend.check_device(model.device)

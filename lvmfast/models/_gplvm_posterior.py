@@ -11,7 +11,9 @@ import dataclasses
 import numpy as np
 
 from lvmfast import _backend
+from lvmfast._backend import to_device, to_numpy
 from lvmfast.linalg import cholesky, cholesky_solve, solve_triangular
+from lvmfast.models._diagonal import add_to_diagonal
 
 CHUNK = 256  # rows of a batch that are worked on together
 CANDIDATES = 10  # nearest reconstructions from which a search may start
@@ -33,22 +35,24 @@ class _Part:
 class Posterior:
     """Posterior of the scaled, centred columns given latents ``X`` and kernel parameters.
 
+    It works on the device of the problem; what it takes and returns are NumPy arrays.
+
     ``f(x) | Y ~ N(k(x, X) K^-1 Y, k(x, x) - k(x, X) K^-1 k(X, x))`` with ``K = k(X, X) + noise I``, for each group
     of columns with the rows that it observes.
     """
 
     def __init__(self, problem, kernel, X: np.ndarray, noise: float, jitter: float):
-        self.problem, self.kernel, self.noise = problem, kernel, noise
+        self.problem, self.kernel, self.noise, self.device = problem, kernel, noise, problem.device
         self.X = np.ascontiguousarray(X, dtype=np.float64)
+        self.latents = self._there(self.X)
         self.scales = latent_scales(kernel, self.X)
         self.parts = []
         for group in problem.groups:
-            X_group = self.X if group.rows is None else self.X[group.rows]
-            K = kernel(X_group)
-            K[np.diag_indices_from(K)] += noise + jitter
+            K = kernel(self._there(self.X if group.rows is None else self.X[group.rows]))
+            add_to_diagonal(K, noise + jitter)
             L = cholesky(K, return_jitter=True)[0]
-            reduced_weights = cholesky_solve(L, group.reduced)
-            weights = reduced_weights @ group.basis.T
+            reduced_weights = cholesky_solve(L, self._there(group.reduced))
+            weights = reduced_weights @ self._there(group.basis).T
             self.parts.append(_Part(group.rows, group.columns, L, reduced_weights, weights, group.basis))
         seen = np.concatenate([part.columns for part in self.parts])
         self.unseen = np.setdiff1d(np.arange(problem.d), seen)  # columns in which training observed nothing
@@ -58,15 +62,15 @@ class Posterior:
     def mean(self, X_new: np.ndarray) -> np.ndarray:
         """Posterior mean (n, d), scaled; zero (the prior's) in columns that were never observed."""
         mean = np.zeros((len(X_new), self.problem.d))
-        K = self.kernel(self.X, X_new)  # in this order: centred on the training latents, whatever is new
+        K = self._cross(X_new)
         for part in self.parts:
-            k = np.ascontiguousarray((K if part.rows is None else K[part.rows]).T)
-            mean[:, part.columns] = _backend.cpu.row_product(k, part.weights)
+            k = _backend.namespace(K).ascontiguousarray(self._rows(K, part).T)
+            mean[:, part.columns] = to_numpy(self._module().row_product(k, part.weights))
         return mean
 
     def variances(self, X_new: np.ndarray) -> np.ndarray:
         """Posterior variance (n, d) of the noise-free function, scaled; the same for columns of one group."""
-        K, prior = self.kernel(self.X, X_new), self.kernel.diag(X_new)
+        K, prior = self._cross(X_new), to_numpy(self.kernel.diag(self._there(X_new)))
         if len(self.parts) == 1 and len(self.parts[0].columns) == self.problem.d:
             return np.broadcast_to(self._group_variance(self.parts[0], K, prior)[:, None], (len(X_new), self.problem.d))
         variance = np.repeat(prior[:, None], self.problem.d, axis=1)
@@ -74,10 +78,25 @@ class Posterior:
             variance[:, part.columns] = self._group_variance(part, K, prior)[:, None]
         return variance
 
+    def _group_variance(self, part: _Part, K, prior: np.ndarray) -> np.ndarray:
+        half = solve_triangular(part.L, self._rows(K, part))
+        return np.maximum(prior - to_numpy(_backend.namespace(half).einsum("ij,ij->j", half, half)), 0.0)
+
+    # The device.
+
+    def _there(self, array):
+        return to_device(np.ascontiguousarray(array), self.device)
+
+    def _module(self):
+        return _backend.module_on(self.device)
+
+    def _cross(self, X_new: np.ndarray):
+        """k(X, X_new), in this order: centred on the training latents, whatever is new."""
+        return self.kernel(self.latents, self._there(X_new))
+
     @staticmethod
-    def _group_variance(part: _Part, K: np.ndarray, prior: np.ndarray) -> np.ndarray:
-        half = solve_triangular(part.L, K if part.rows is None else K[part.rows])
-        return np.maximum(prior - np.einsum("ij,ij->j", half, half), 0.0)
+    def _rows(K, part: _Part):
+        return K if part.rows is None else K[_backend.namespace(K).asarray(part.rows)]
 
     def sample(self, X_new: np.ndarray, n_samples: int, rng, *, joint: bool) -> np.ndarray:
         """Draws (n_samples, n, d) of the noise-free function, scaled."""
@@ -85,15 +104,21 @@ class Posterior:
         draws = rng.standard_normal(shape)
         if not joint:
             return self.mean(X_new) + np.sqrt(self.variances(X_new)) * draws
-        K = self.kernel(self.X, X_new)
-        prior = self.kernel(X_new)
+        K, prior = self._cross(X_new), self.kernel(self._there(X_new))
         observed = np.zeros(self.problem.d, bool)
+
+        def shape_draws(columns, covariance):
+            factor = _factor(covariance, prior)
+            draws[:, :, columns] = to_numpy(
+                _backend.namespace(factor).matmul(factor, self._there(draws[:, :, columns]))
+            )
+
         for part in self.parts:
-            half = solve_triangular(part.L, K if part.rows is None else K[part.rows])
-            draws[:, :, part.columns] = _factor(prior - half.T @ half, prior) @ draws[:, :, part.columns]
+            half = solve_triangular(part.L, self._rows(K, part))
+            shape_draws(part.columns, prior - half.T @ half)
             observed[part.columns] = True
         if not observed.all():
-            draws[:, :, ~observed] = _factor(prior.copy(), prior) @ draws[:, :, ~observed]
+            shape_draws(~observed, prior.copy())
         return self.mean(X_new) + draws
 
     def project(self, Y: np.ndarray, progress=None) -> tuple[np.ndarray, np.ndarray]:
@@ -153,16 +178,24 @@ class Posterior:
         """The compiled problem for rows in reduced or in all columns (made once)."""
         if reduced not in self._projections:
             kernel = self.kernel.compiled(self.X.shape[1])
-            compiled = _backend.cpu.GplvmProjection(kernel.tree, kernel.vector(), self.X, self.scales, self.noise)
+            module = self._module()
+            compiled = module.GplvmProjection(
+                kernel.tree_for(module), kernel.vector(), self.latents, self.scales, self.noise
+            )
+            xp = _backend.namespace(self.latents)
             for part in self.parts:
-                precision = cholesky_solve(part.L, np.eye(len(part.L)))
+                precision = cholesky_solve(part.L, xp.eye(len(part.L)))
                 weights = part.reduced_weights if reduced else part.weights
-                compiled.add_group(part.rows, precision, np.ascontiguousarray(weights))
+                compiled.add_group(part.rows, precision, xp.ascontiguousarray(weights))
             if self.unseen.size:
-                nothing = np.zeros((0, self.unseen.size))
-                compiled.add_group(np.empty(0, np.int64), np.zeros((0, 0)), nothing)
+                nothing = xp.zeros((0, self.unseen.size))
+                compiled.add_group(np.empty(0, np.int64), xp.zeros((0, 0)), nothing)
             self._projections[reduced] = compiled
         return self._projections[reduced]
+
+    def row_product(self, A: np.ndarray, B: np.ndarray) -> np.ndarray:
+        """``A @ B`` of NumPy arrays, on the device."""
+        return to_numpy(self._module().row_product(self._there(A), self._there(B)))
 
     def reconstruction(self) -> np.ndarray:
         """Posterior mean at the training latents (N, d), made once."""
@@ -182,7 +215,7 @@ class Posterior:
 
 def _factor(covariance: np.ndarray, prior: np.ndarray) -> np.ndarray:
     # A posterior covariance may have rank 0; what it needs is small beside the prior variance.
-    covariance[np.diag_indices_from(covariance)] += 1e-10 * np.diagonal(prior)
+    add_to_diagonal(covariance, 1e-10 * _backend.namespace(prior).diagonal(prior))
     return cholesky(covariance, return_jitter=True)[0]
 
 
@@ -223,7 +256,7 @@ class _RowProblem:
         for columns, basis in groups:
             y = np.ascontiguousarray(filled[:, columns])
             if reduced:
-                z = y if basis is None else _backend.cpu.row_product(y, np.ascontiguousarray(basis))
+                z = y if basis is None else posterior.row_product(y, basis)
                 targets.append(z)
                 observed.append(np.full(len(Y), float(len(columns))))
                 residual.append(np.maximum((y * y).sum(axis=1) - (z * z).sum(axis=1), 0.0))
@@ -241,17 +274,19 @@ class _RowProblem:
         )
 
     def evaluate(self, x: np.ndarray):
+        _backend.module_on(self.posterior.device)
         return self.compiled.evaluate(np.ascontiguousarray(x), *self.arguments)
 
     def minimise(self, start: np.ndarray, tolerance: float, max_evaluations: int):
+        _backend.module_on(self.posterior.device)
         return self.compiled.minimise(start, *self.arguments, tolerance, max_evaluations)
 
     def reconstruction_distances(self) -> np.ndarray:
         """Squared distances (n, N) of the rows to the reconstructions of the training rows, less |y|^2."""
-        reconstruction = np.ascontiguousarray(self.posterior.reconstruction().T)
-        cross = _backend.cpu.row_product(self.filled, reconstruction)
+        reconstruction = self.posterior.reconstruction().T
+        cross = self.posterior.row_product(self.filled, reconstruction)
         if self.mask_all is None:
             squares = np.einsum("ij,ij->j", reconstruction, reconstruction)
         else:
-            squares = _backend.cpu.row_product(self.mask_all, reconstruction**2)
+            squares = self.posterior.row_product(self.mask_all, reconstruction**2)
         return squares - 2.0 * cross

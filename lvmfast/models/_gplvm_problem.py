@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 
 from lvmfast import _backend
+from lvmfast._backend import namespace, to_device, to_numpy
 from lvmfast.bijectors import Softplus
 from lvmfast.exceptions import NonFiniteError
 from lvmfast.kernels._compiled import FreeParameters
@@ -51,9 +52,10 @@ def group_columns(Y: np.ndarray) -> list[tuple[np.ndarray | None, np.ndarray]]:
     return groups
 
 
-def reduce_columns(Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def reduce_columns(Y: np.ndarray, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
     """``(R, V)`` with ``R @ V.T == Y``, ``V.T @ V == I`` and as few columns as Y has rank."""
-    U, s, Vt = np.linalg.svd(Y, full_matrices=False)
+    there = to_device(np.ascontiguousarray(Y), device)
+    U, s, Vt = (to_numpy(part) for part in namespace(there).linalg.svd(there, full_matrices=False))
     rank = int((s > s[0] * max(Y.shape) * np.finfo(np.float64).eps).sum()) if s.size and s[0] > 0 else 0
     return U[:, :rank] * s[:rank], Vt[:rank].T
 
@@ -70,8 +72,8 @@ class Problem:
     groups : list of Group
     """
 
-    def __init__(self, Y: np.ndarray, *, center: bool):
-        self.dtype, self.centred = Y.dtype, center
+    def __init__(self, Y: np.ndarray, *, center: bool, device: str = "cpu"):
+        self.dtype, self.centred, self.device = Y.dtype, center, device
         self.n, self.d = Y.shape
         Y = Y.astype(np.float64)
         observed = ~np.isnan(Y)
@@ -92,7 +94,7 @@ class Problem:
             )
         Y /= self.scale
         self.groups = [
-            Group(rows, columns, *reduce_columns(Y[:, columns] if rows is None else Y[np.ix_(rows, columns)]))
+            Group(rows, columns, *reduce_columns(Y[:, columns] if rows is None else Y[np.ix_(rows, columns)], device))
             for rows, columns in group_columns(Y)
         ]
         self._scaled = Y
@@ -151,7 +153,7 @@ class Objective:
         self._check_interrupt = check_interrupt
         self._kernel = kernel  # in scaled units
         self._free = FreeParameters(self._kernel.compiled(q), self._kernel, _bijector)
-        module = _backend.module_for()
+        module = _backend.module_on(problem.device)
         kernel_objective = module.GplvmObjective64 if dtype == np.float64 else module.GplvmObjective32
         self._compiled = kernel_objective(problem.n, q)
         for group in problem.groups:
@@ -193,9 +195,9 @@ class Objective:
         if self._check_interrupt is not None:
             self._check_interrupt()
         X, u, noise = self._parts(theta)
-        vector = self._free.vector(u)
+        vector, module = self._free.vector(u), _backend.module_on(self.problem.device)
         code, pivot, self.jitter, value, dX, d_vector, d_noise = self._compiled.evaluate(
-            self._free.compiled.tree,
+            self._free.compiled.tree_for(module),
             vector,
             np.ascontiguousarray(X, dtype=self.dtype),
             noise,

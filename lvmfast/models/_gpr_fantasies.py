@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvmfast._backend import to_numpy
+from lvmfast._backend import like, to_numpy
 from lvmfast._validation import as_matrix, check_columns
 from lvmfast.linalg import cholesky_solve
 from lvmfast.models._gpr_posterior import GprPosterior
@@ -35,12 +35,15 @@ class Fantasies:
     def predict(self, X, return_std=False):
         """Posterior means at X (m, q): (s, m) or (s, m, d); with ``return_std`` also the std (m,) that all share."""
         check_columns(X, self.feature_names)
-        X = as_matrix(X, "X", columns=self._posterior.X.shape[1], dtype=np.float64)
+        given = X
+        X = as_matrix(to_numpy(X), "X", columns=self._posterior.X.shape[1], dtype=np.float64)
         posterior = self._posterior
         means = to_numpy(posterior.predictor_now().mean(posterior.there(X))).reshape(len(X), self._s, self._d)
         means = np.moveaxis(means, 1, 0) + posterior.mean(X, self._d)
         means = means.astype(self._dtype, copy=False)
         means = means[:, :, 0] if self._single else means
+        means = like(means, given)
         if not return_std:
             return means
-        return means, np.sqrt(to_numpy(posterior.variance_at(X))).astype(self._dtype, copy=False)
+        std = np.sqrt(to_numpy(posterior.variance_at(X))).astype(self._dtype, copy=False)
+        return means, like(std, given)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from lvmfast._backend import to_numpy
+from lvmfast._backend import like, to_numpy
 from lvmfast._validation import as_matrix, check_columns
 from lvmfast.linalg import cholesky_solve
 
@@ -154,7 +154,8 @@ class PosteriorPaths:
     def __call__(self, X) -> np.ndarray:
         """Values at X (n, q): shape (n_samples, n), or (n_samples, n, d) for several outputs."""
         check_columns(X, self._names)
-        X = as_matrix(X, "X", columns=self._rows.shape[1], dtype=np.float64)
+        given = X
+        X = as_matrix(to_numpy(X), "X", columns=self._rows.shape[1], dtype=np.float64)
         values = to_numpy(self._kernel.matmul(self._there(X), self._rows, self._correction))
         rows = max(1, CHUNK // max(1, self._features.count()))
         for begin in range(0, len(X), rows):
@@ -162,7 +163,7 @@ class PosteriorPaths:
             values[part] += self._features(X[part]) @ self._weights
         values = np.moveaxis(values.reshape(len(X), self.n_samples, self._d), 1, 0) + self._mean(X, self._d)
         values = values.astype(self._dtype, copy=False)
-        return values[:, :, 0] if self._single else values
+        return like(values[:, :, 0] if self._single else values, given)
 
 
 def _function_variance(kernel, X: np.ndarray) -> np.ndarray:

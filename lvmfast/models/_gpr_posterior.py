@@ -10,6 +10,7 @@ from lvmfast import _backend
 from lvmfast.exceptions import NonFiniteError
 from lvmfast.kernels import Kernel
 from lvmfast.linalg import cholesky, cholesky_append, cholesky_solve, solve_triangular
+from lvmfast.models._diagonal import add_to_diagonal
 from lvmfast.models._gpr_mean import Mean
 
 TILE = 1 << 22  # numbers of k(X, x) that are held at a time
@@ -164,9 +165,3 @@ class GprPosterior:
         """The compiled predictor, on the stream of now."""
         _backend.module_on(self.device)  # the stream may be another
         return self.predictor
-
-
-def add_to_diagonal(A, value) -> None:
-    """``A += diag(value)``, on either device."""
-    every = _backend.namespace(A).arange(len(A))
-    A[every, every] += value

@@ -180,11 +180,12 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         NotPositiveDefiniteError, NonFiniteError
             If the covariance cannot be factorised or the loss is not finite.
         """
+        device = _backend.check_device(self.device, Y)
         data = self._check_training_data(Y)
         check_parameters(self, *data.shape)
         init, rng = self._checked_init(len(data)), check_rng(self.random_state)
         with blas_threads(len(data)):
-            problem = Problem(data, center=self.center)
+            problem = Problem(data, center=self.center, device=device)
             X = problem.initial_latents(init, self.n_components, rng)
         kernel = self.kernel if self.kernel is not None else RBF(problem.scale**2, 1.3)
         noise = 1.3 * problem.scale**2 if self.noise_variance is None else self.noise_variance
@@ -192,8 +193,11 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         square = problem.scale**2
         theta = objective.pack(X, noise / square)
 
+        on_gpu = _backend.is_gpu(Y)
+
         def name_features(model):
-            validate_data(model, Y, skip_check_array=True, reset=True)
+            validate_data(model, _backend.to_numpy(Y), skip_check_array=True, reset=True)
+            model._own_arrays(on_gpu)
 
         self._run(problem, kernel, data, first_state(theta), name_features)
         return self
@@ -230,8 +234,15 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         features = {name: vars(self)[name] for name in ("n_features_in_", "feature_names_in_") if name in vars(self)}
         with blas_threads(len(self.Y_train_)):
-            problem = Problem(self.Y_train_, center=self.center)
-        self._run(problem, self.kernel_, self.Y_train_, self._state, lambda model: vars(model).update(features))
+            data = _backend.to_numpy(self.Y_train_)
+            problem = Problem(data, center=self.center, device=_backend.usable_device(self.device_))
+        on_gpu = _backend.is_gpu(self.Y_train_)
+
+        def name_features(model):
+            vars(model).update(features)
+            model._own_arrays(on_gpu)
+
+        self._run(problem, self.kernel_, data, self._state, name_features)
         return self
 
     def transform(self, Y, *, return_std=False):
@@ -253,13 +264,14 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             Only with ``return_std``: standard deviations of the Laplace approximation, infinite where the row's
             density has no maximum.
         """
+        given = Y
         Y, scaled = self._check_new_rows(Y)
         latents, _ = self._project(scaled)
         dtype = self.embedding_.dtype
         if not return_std:
-            return latents.astype(dtype, copy=False)
+            return _backend.like(latents.astype(dtype, copy=False), given)
         std = np.sqrt(self._posterior().latent_variances(scaled, latents))
-        return latents.astype(dtype, copy=False), std.astype(dtype, copy=False)
+        return tuple(_backend.like(a.astype(dtype, copy=False), given) for a in (latents, std))
 
     def inverse_transform(self, X, *, return_std=False, include_noise=False):
         """Posterior mean of the observations at latents ``X``: ``mean_ + k(X, embedding_) K^-1 (Y - mean_)``.
@@ -277,13 +289,15 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         std : array of shape (m, d)
             Only with ``return_std``.
         """
+        given = X
         X, posterior = self._check_latents(X)
         scale, dtype = self._scale, self.embedding_.dtype
-        mean = (self.mean_ + scale * posterior.mean(X)).astype(dtype, copy=False)
+        mean = _backend.to_numpy(self.mean_) + scale * posterior.mean(X)
+        mean = _backend.like(mean.astype(dtype, copy=False), given)
         if not return_std:
             return mean
         variance = posterior.variances(X) + (posterior.noise if include_noise else 0.0)
-        return mean, (scale * np.sqrt(variance)).astype(dtype, copy=False)
+        return mean, _backend.like((scale * np.sqrt(variance)).astype(dtype, copy=False), given)
 
     def sample(self, X, n_samples=1, *, joint=True, include_noise=False, random_state=None) -> np.ndarray:
         """Draws from the posterior of the observations at latents ``X``.
@@ -302,13 +316,15 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         -------
         samples : array of shape (n_samples, m, d)
         """
+        given = X
         X, posterior = self._check_latents(X)
         n_samples = check_integer(n_samples, "n_samples", 1)
         rng = check_rng(self.random_state if random_state is None else random_state)
         draws = posterior.sample(X, n_samples, rng, joint=joint)
         if include_noise:
             draws += np.sqrt(posterior.noise) * rng.standard_normal(draws.shape)
-        return (self.mean_ + self._scale * draws).astype(self.embedding_.dtype, copy=False)
+        draws = _backend.to_numpy(self.mean_) + self._scale * draws
+        return _backend.like(draws.astype(self.embedding_.dtype, copy=False), given)
 
     def score(self, Y, y=None) -> float:
         """Mean over the rows of ``max_x log p(y | x, X, Y_train)``, in nats per row; larger is better."""
@@ -396,18 +412,25 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.loss_curve_ = snapshot.losses
         self.n_iter_, self.n_evaluations_ = len(snapshot.losses), int(snapshot.n_evaluations)
         self.converged_, self.message_ = bool(converged), message
-        self.Y_train_ = data
+        self.Y_train_, self.device_ = data, problem.device
         self._state = snapshot.state
         self._cache = PosteriorCache()
+
+    def _own_arrays(self, on_gpu: bool) -> None:
+        """Fitted arrays to where the training data are."""
+        for name in ("embedding_", "mean_", "Y_train_"):
+            array = getattr(self, name)
+            setattr(self, name, _backend.to_device(array, "cuda") if on_gpu else _backend.to_numpy(array))
 
     def _posterior(self) -> Posterior:
         if self._cache.posterior is None:
             with blas_threads(len(self.Y_train_)):
-                problem = Problem(self.Y_train_, center=self.center)
+                device = _backend.usable_device(self.device_)
+                problem = Problem(_backend.to_numpy(self.Y_train_), center=self.center, device=device)
                 square = problem.scale**2
                 noise, jitter = self.noise_variance_ / square, self.jitter_ / square
                 self._cache.posterior = Posterior(
-                    problem, self.kernel_.scaled(1.0 / square), self.embedding_, noise, jitter
+                    problem, self.kernel_.scaled(1.0 / square), _backend.to_numpy(self.embedding_), noise, jitter
                 )
         return self._cache.posterior
 
@@ -422,7 +445,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         _refuse_text(Y)
         marginalize = self.missing == "marginalize"
         data = check_array(
-            Y,
+            _backend.to_numpy(Y),
             dtype=(np.float64, np.float32),
             ensure_all_finite="allow-nan",
             ensure_min_samples=2,
@@ -446,7 +469,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if isinstance(self.init, str):
             check_choice(self.init, "init", ("pca", "random"))
             return self.init
-        init = as_matrix(self.init, "init")
+        init = as_matrix(_backend.to_numpy(self.init), "init")
         if init.shape != (n, self.n_components):
             raise ValueError(f"init must have shape ({n}, {self.n_components}), got {init.shape}")
         return init
@@ -455,6 +478,8 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """New rows as given and scaled like the training data, in float64."""
         check_is_fitted(self)
         _refuse_text(Y)
+        self._check_same_device(Y=Y)
+        Y = _backend.to_numpy(Y)
         data = check_array(
             Y, dtype=(np.float64, np.float32), order="C", ensure_all_finite="allow-nan", input_name="Y", estimator=self
         )
@@ -462,16 +487,27 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         empty = np.isnan(data).all(axis=1)
         if empty.any():
             raise ValueError(f"every row of Y must have an entry that is not NaN, got none in row {empty.argmax()}")
-        return data, (data.astype(np.float64) - self.mean_) / self._scale
+        return data, (data.astype(np.float64) - _backend.to_numpy(self.mean_)) / self._scale
 
     def _check_latents(self, X) -> tuple[np.ndarray, Posterior]:
         check_is_fitted(self)
-        _backend.module_for(X)
-        return as_matrix(X, "X", columns=self.embedding_.shape[1], dtype=np.float64), self._posterior()
+        self._check_same_device(X=X)
+        X = as_matrix(_backend.to_numpy(X), "X", columns=self.embedding_.shape[1], dtype=np.float64)
+        return X, self._posterior()
+
+    def _check_same_device(self, **array) -> None:
+        """Raise for an array on the CPU where the training data are on the GPU, and the other way round."""
+        if _backend.is_gpu(self.Y_train_) or self.device_ != "cuda":
+            _backend.module_for(**array, training_data=self.Y_train_)
 
     @property
     def _n_features_out(self) -> int:
         return self.embedding_.shape[1]
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "Y_train_" in state:
+            vars(self).setdefault("device_", "cpu")  # of a pickle from before there were devices
 
     def __getstate__(self):
         state = super().__getstate__().copy()

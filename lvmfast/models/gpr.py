@@ -27,12 +27,13 @@ from lvmfast._validation import (
 )
 from lvmfast.exceptions import FitInterruptedWarning, LvmfastError, NonFiniteError
 from lvmfast.kernels import Kernel
+from lvmfast.models._diagonal import add_to_diagonal
 from lvmfast.models._gpr_fantasies import Fantasies
 from lvmfast.models._gpr_file import load_gpr, save_gpr
 from lvmfast.models._gpr_mean import NAMES, Mean
 from lvmfast.models._gpr_objective import NOISE_FLOOR, GprObjective, Trial
 from lvmfast.models._gpr_paths import PosteriorPaths
-from lvmfast.models._gpr_posterior import GprPosterior, add_to_diagonal
+from lvmfast.models._gpr_posterior import GprPosterior
 from lvmfast.models._gpr_start import check_noise_array, default_kernel, spread_of
 from lvmfast.optim import LBFGS
 
@@ -296,7 +297,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         posterior, X = self._at(X)
         n_samples = check_integer(n_samples, "n_samples", 1)
         draws = posterior.sample(X, n_samples, check_rng(random_state))
-        draws = _like(_backend.namespace(draws).moveaxis(draws, 0, 2), given)
+        draws = _backend.like(_backend.namespace(draws).moveaxis(draws, 0, 2), given)
         draws = draws.astype(self.y_train_.dtype, copy=False)
         return draws[:, 0] if self.y_train_.ndim == 1 else draws
 
@@ -455,7 +456,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         given = X
         posterior, X = self._at(X)
-        d_mean, d_variance = (_like(d, given) for d in posterior.gradients_at(X))
+        d_mean, d_variance = (_backend.like(d, given) for d in posterior.gradients_at(X))
         dtype = self.y_train_.dtype
         d_mean = d_mean[:, :, 0] if self.y_train_.ndim == 1 else d_mean
         return d_mean.astype(dtype, copy=False), d_variance.astype(dtype, copy=False)
@@ -693,7 +694,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return _backend.to_numpy(array)
 
     def _shaped(self, values, like=None):
-        values = _like(values, like)
+        values = _backend.like(values, like)
         values = values.astype(self.y_train_.dtype, copy=False)
         return values[..., 0] if self.y_train_.ndim == 1 else values
 
@@ -750,11 +751,6 @@ class _Fit:
                 ConvergenceWarning,
                 stacklevel=3,
             )
-
-
-def _like(values, given):
-    """``values`` on the GPU if ``given`` is there, else as a NumPy array."""
-    return _backend.to_device(values, "cuda") if _backend.is_gpu(given) else _backend.to_numpy(values)
 
 
 def _finite(values):
