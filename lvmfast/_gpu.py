@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import os
 import threading
 
 import numpy as np
@@ -38,6 +39,7 @@ class Stack:
         cupy.cuda.device.get_cusolver_handle()
         (install or _install_loaded)(module)
         module.install_hooks(self.empty, self.allocate)
+        module.use_graphs(os.environ.get("LVMFAST_CUDA_GRAPHS", "1") != "0")
 
     def enter(self, arrays=()):
         """The compiled module, told to work on CuPy's current stream and device, where the arrays must live."""

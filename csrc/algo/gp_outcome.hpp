@@ -8,6 +8,9 @@
 
 namespace lvm {
 
+// Up to so many rows launches take a good part of an evaluation's time on a GPU: they are replayed as one.
+constexpr int64_t kReplayRows = 4096;
+
 struct StoreFailure {
   const int* failure;
   double* to;

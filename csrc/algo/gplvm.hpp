@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "algo/gp_outcome.hpp"
@@ -39,6 +40,7 @@ class GplvmObjective {
     group.rank = rank;
     group.columns = columns;
     Device::upload(r, group.r.reserve(group.count * rank + 1), group.count * rank);
+    kernel_.reset();
     largest_ = std::max(largest_, group.count);
     largest_a_ = std::max(largest_a_, group.count * rank);
     groups_.push_back(std::move(group));
@@ -52,24 +54,28 @@ class GplvmObjective {
     const int64_t parameters = tree.parameters;
     std::fill(d_x, d_x + n_ * q_, 0.0);
     std::fill(d_theta, d_theta + parameters, 0.0);
-    Kernel<Device, T> kernel(tree);
-    PointPair<Device, T> pair(kernel);
+    bool again = KernelOfPoints<Device, T>::keep(kernel_, tree);
+    for (const Group& group : groups_) again = again && group.done && group.count <= kReplayRows;
     outcome_.reserve(parameters, n_ * q_);
     inputs_.reserve(parameters + 2);
     std::copy_n(theta, parameters, (inputs_.host() + 2));
     std::copy_n(x, n_ * q_, latents_.reserve(n_ * q_ + 1));
-    latents_.push(n_ * q_);
-    for (const Group& group : groups_) {
+    for (Group& group : groups_) {
       const auto attempt = [&](double extra) -> Status {
         inputs_.host()[0] = noise, inputs_.host()[1] = extra;
-        inputs_.push(parameters + 2);
-        kernel.set(inputs_.device() + 2);
-        enqueue(group, kernel, pair);
+        group.recorder.run(again, [&] {
+          latents_.push(n_ * q_);
+          inputs_.push(parameters + 2);
+          kernel_->kernel.set(inputs_.device() + 2);
+          enqueue(group);
+        });
         return outcome_.status(group.count, group.columns);
       };
       const auto mean = [&] { return outcome_.host_diagonal() / static_cast<double>(group.count) + noise; };
+      group.done = false;
       const Status status = escalate_jitter(policy, mean, jitter, attempt);
       if (!status) return status;
+      group.done = true;
       result->value += outcome_.value(group.count, group.columns);
       result->d_noise += outcome_.host_d_noise();
       for (int64_t k = 0; k < parameters; ++k) d_theta[k] += outcome_.host_d_theta()[k];
@@ -85,9 +91,12 @@ class GplvmObjective {
     double columns;
     typename Device::template Scratch<int64_t> rows;
     typename Device::template Scratch<T> r;
+    typename Device::Recorder recorder;
+    bool done = false;  // in the last evaluation: then all memory has its size
   };
 
-  void enqueue(const Group& group, Kernel<Device, T>& kernel, PointPair<Device, T>& pair) {
+  void enqueue(const Group& group) {
+    auto& [kernel, pair] = *kernel_;
     const int64_t m = group.count;
     const T* x = latents_.device();
     const int64_t* index = group.whole ? nullptr : group.rows.data();
@@ -109,6 +118,7 @@ class GplvmObjective {
   }
 
   int64_t n_, q_, largest_ = 0, largest_a_ = 0;
+  std::unique_ptr<KernelOfPoints<Device, T>> kernel_;
   std::vector<Group> groups_;
   GpOutcome<Device> outcome_;
   typename Device::template Shared<T> latents_;

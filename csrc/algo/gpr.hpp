@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "algo/gp_outcome.hpp"
@@ -40,8 +41,7 @@ class GprObjective {
   Status evaluate(const KernelTree& tree, const double* theta, double noise, const JitterPolicy& policy, double& jitter,
                   GprResult* result, double* d_theta) {
     *result = {};
-    Kernel<Device, T> kernel(tree);
-    PointPair<Device, T> pair(kernel);
+    const bool again = KernelOfPoints<Device, T>::keep(kernel_, tree) && std::exchange(done_, false) && n_ <= kReplayRows;
     const int64_t parameters = tree.parameters;
     outcome_.reserve(parameters, 0);
     inputs_.reserve(parameters + 2);
@@ -49,9 +49,11 @@ class GprObjective {
       double* numbers = inputs_.host();
       numbers[0] = noise, numbers[1] = extra;
       std::copy_n(theta, parameters, numbers + 2);
-      inputs_.push(parameters + 2);
-      kernel.set(inputs_.device() + 2);
-      enqueue(kernel, pair);
+      recorder_.run(again, [&] {
+        inputs_.push(parameters + 2);
+        kernel_->kernel.set(inputs_.device() + 2);
+        enqueue();
+      });
       return outcome_.status(n_, static_cast<double>(columns_));
     };
     const auto mean = [&] {
@@ -61,13 +63,15 @@ class GprObjective {
     };
     const Status status = escalate_jitter(policy, mean, jitter, attempt);
     if (!status) return status;
+    done_ = true;
     std::copy_n(outcome_.host_d_theta(), parameters, d_theta);
     *result = {outcome_.value(n_, static_cast<double>(columns_)), outcome_.host_d_noise()};
     return {};
   }
 
  private:
-  void enqueue(Kernel<Device, T>& kernel, PointPair<Device, T>& pair) {
+  void enqueue() {
+    auto& [kernel, pair] = *kernel_;
     pair.assign(x_.data(), n_, nullptr, nullptr, 0, q_);
     auto gram = pair.gram();
     T* k = k_.reserve(n_ * n_);
@@ -86,12 +90,15 @@ class GprObjective {
   }
 
   int64_t n_, q_, columns_, basis_;
+  bool done_ = false;  // in the last evaluation: then all memory has its size
+  std::unique_ptr<KernelOfPoints<Device, T>> kernel_;
   std::vector<double> own_;
   GpOutcome<Device> outcome_;
   typename Device::template Shared<double> inputs_;  // noise, jitter, theta
   typename Device::template Scratch<T> x_, targets_, k_, a_;
   typename Device::template Scratch<double> own_noise_, d_x_, scratch_;
   std::vector<typename Device::LeafSums> sums_;
+  typename Device::Recorder recorder_;
 };
 
 // k(x, X) and mean(x) = k(x, X) A for a fixed kernel, X and A: what does not change from call to call is kept.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "algo/kernel.hpp"
@@ -54,6 +55,21 @@ class PointPair {
   int64_t n_ = 0, m_ = 0, q_ = 0;
   typename Device::template Scratch<double> centre_;
   Points rows_, cols_;
+};
+
+// A kernel and the points that it sees, which stay from call to call as long as the tree is the same.
+template <class Device, class T>
+struct KernelOfPoints {
+  Kernel<Device, T> kernel;
+  PointPair<Device, T> pair;
+  explicit KernelOfPoints(const KernelTree& tree) : kernel(tree), pair(kernel) {}
+
+  // Makes `kept` one for the tree. True if it was.
+  static bool keep(std::unique_ptr<KernelOfPoints>& kept, const KernelTree& tree) {
+    if (kept && kept->kernel.tree() == tree) return true;
+    kept = std::make_unique<KernelOfPoints>(tree);
+    return false;
+  }
 };
 
 // out (n, m) row-major: k(x_i, z_j). With z null, k(x_i, x_j): exactly symmetric with the kernel's own diagonal on its.

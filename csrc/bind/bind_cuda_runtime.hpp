@@ -6,6 +6,7 @@
 #include <string>
 
 #include "bind/view_cuda.hpp"
+#include "device/cuda_graph.hpp"
 #include "device/cuda_libraries.hpp"
 
 #ifndef LVM_CUDA_ARCHITECTURES
@@ -79,6 +80,9 @@ inline void bind_cuda_runtime(py::module_& m) {
       },
       py::arg("stream"), py::arg("cublas"), py::arg("cusolver"), py::arg("device"),
       "Where the calls of this thread work from now on.");
+  m.def(
+      "use_graphs", [](bool on) { CudaGraph::enabled() = on; }, py::arg("on"),
+      "Whether evaluations that come again are captured as CUDA graphs.");
   m.attr("architectures") = LVM_CUDA_ARCHITECTURES;
   m.attr("compiler") = LVM_CUDA_COMPILER;
 }

@@ -43,16 +43,16 @@ __global__ void __launch_bounds__(kThreads, 2) few_products_kernel(const __grid_
   const At at = At::lines(thread_index());
   for (int64_t u = blockIdx.x; u < task.units; u += gridDim.x) {
     const Unit unit = Unit::of(u, task.sides, task.splits);
-    const int64_t i = unit.row_block * kTile;
+    const int64_t i = int64_t(unit.row_block) * kTile;
     double sum[kFew][kMicro] = {};
-    for (int64_t block = unit.first; block < unit.last; ++block) {
+    for (int block = unit.first; block < unit.last; ++block) {
       Micro<T> k;
-      tile.values(task.sides, i, block * kTile, at, reinterpret_cast<T*>(bytes), k);
-      clear_beyond(task.sides, block * kTile, at, k);
+      tile.values(task.sides, i, int64_t(block) * kTile, at, reinterpret_cast<T*>(bytes), k);
+      clear_beyond(task.sides, int64_t(block) * kTile, at, k);
       LVM_UNROLL for (int column = 0; column < kFew; ++column) {
         if (column >= task.columns) continue;
         T v[kMicro];
-        load_members(task.v.data + column * task.v.stride + block * kTile, at.col_group, v);
+        load_members(task.v.data + column * task.v.stride + int64_t(block) * kTile, at.col_group, v);
         LVM_UNROLL for (int r = 0; r < kMicro; ++r) {
           T s = k[r][0] * v[0];
           LVM_UNROLL for (int c = 1; c < kMicro; ++c) s += k[r][c] * v[c];
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(kThreads, 2) few_products_kernel(const __grid_
       if (threadIdx.x < kTile) {
         double total = 0;
         for (int part = 0; part < kSide; ++part) total += memory[part * kTile + threadIdx.x];
-        task.partial[(unit.split * task.columns + column) * task.stride + i + threadIdx.x] = total;
+        task.partial[(int64_t(unit.split) * task.columns + column) * task.stride + i + threadIdx.x] = total;
       }
     }
     __syncthreads();
@@ -89,8 +89,9 @@ struct ProductShared {
 
 template <class T>
 __device__ void stage_columns(const Points<T>& points, int64_t first, int column, int64_t columns, T* to) {
+  const int thread = fresh_thread_index();
   LVM_UNROLL for (int k = 0; k < kColumns * kTile / kThreads; ++k) {
-    const int e = thread_index() + k * kThreads;
+    const int e = thread + k * kThreads;
     const int line = e % kTile, c = e / kTile;
     to[line * kColumnPitch<T> + c] = column + c < columns ? points.data[(column + c) * points.stride + first + line] : T(0);
   }
@@ -98,7 +99,9 @@ __device__ void stage_columns(const Points<T>& points, int64_t first, int column
 
 // Half of the tile's columns: sums of 4 rows and 4 columns of v.
 template <class T>
-__device__ void multiply_tiles(const ProductShared<T>& shared, int half, int row_group, int column, double* total) {
+__device__ void multiply_tiles(const ProductShared<T>& shared, int half, int row_group, int column,
+                               double (&total)[kMicro * kMicro]) {
+  constexpr bool kDirect = sizeof(T) == sizeof(double);  // nothing is gained by sums of their own, but lost in registers
   Micro<T> sum;
   fill(sum, T(0));
   for (int line = half * (kTile / kHalves); line < (half + 1) * (kTile / kHalves); ++line) {
@@ -109,11 +112,19 @@ __device__ void multiply_tiles(const ProductShared<T>& shared, int half, int row
       LVM_UNROLL for (int w = 0; w < Vec<T>::kSize; ++w) v[c + w] = some.x[w];
     }
     LVM_UNROLL for (int r = 0; r < kMicro; ++r) {
-      LVM_UNROLL for (int c = 0; c < kMicro; ++c) sum[r][c] += k[r] * v[c];
+      LVM_UNROLL for (int c = 0; c < kMicro; ++c) {
+        if constexpr (kDirect) {
+          total[r * kMicro + c] += k[r] * v[c];
+        } else {
+          sum[r][c] += k[r] * v[c];
+        }
+      }
     }
   }
-  LVM_UNROLL for (int r = 0; r < kMicro; ++r) {
-    LVM_UNROLL for (int c = 0; c < kMicro; ++c) total[r * kMicro + c] += static_cast<double>(sum[r][c]);
+  if constexpr (!kDirect) {
+    LVM_UNROLL for (int r = 0; r < kMicro; ++r) {
+      LVM_UNROLL for (int c = 0; c < kMicro; ++c) total[r * kMicro + c] += static_cast<double>(sum[r][c]);
+    }
   }
 }
 
@@ -129,19 +140,19 @@ __global__ void __launch_bounds__(kThreads, 2) many_products_kernel(const __grid
   for (int64_t u = blockIdx.x; u < task.units; u += gridDim.x) {
     const Unit unit = Unit::of(u / task.chunks, task.sides, task.splits);
     const int first = static_cast<int>(u % task.chunks) * kColumns;
-    const int64_t i = unit.row_block * kTile;
+    const int64_t i = int64_t(unit.row_block) * kTile;
     double total[kMicro * kMicro] = {};
-    for (int64_t block = unit.first; block < unit.last; ++block) {
+    for (int block = unit.first; block < unit.last; ++block) {
       Micro<T> k;
-      tile.values(task.sides, i, block * kTile, at, shared.v, k);
-      clear_beyond(task.sides, block * kTile, at, k);
+      tile.values(task.sides, i, int64_t(block) * kTile, at, shared.v, k);
+      clear_beyond(task.sides, int64_t(block) * kTile, at, k);
       __syncthreads();  // the tile before has been multiplied, the features have been read
       LVM_UNROLL for (int c = 0; c < kMicro; ++c) {
         T line[kMicro];
         LVM_UNROLL for (int r = 0; r < kMicro; ++r) line[r] = k[r][c];
         store_members(line, at.row_group, shared.k + at.col<T>(c) * kPitch<T>);
       }
-      stage_columns(task.v, block * kTile, first, task.columns, shared.v);
+      stage_columns(task.v, int64_t(block) * kTile, first, task.columns, shared.v);
       __syncthreads();
       multiply_tiles(shared, half, row_group, column, total);
       __syncthreads();
@@ -154,7 +165,7 @@ __global__ void __launch_bounds__(kThreads, 2) many_products_kernel(const __grid
     LVM_UNROLL for (int k = 0; k < kMicro * kMicro; ++k) {
       const int c = first + column + k % kMicro;
       if (half == 1 || c >= task.columns) continue;
-      double* line = task.partial + (unit.split * task.columns + c) * task.stride + i;
+      double* line = task.partial + (int64_t(unit.split) * task.columns + c) * task.stride + i;
       line[At::member<T>(row_group, k / kMicro)] = total[k] + lines[k * kHalf + own];
     }
     __syncthreads();

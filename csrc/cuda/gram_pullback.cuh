@@ -32,11 +32,12 @@ struct PullTask {
 template <class T>
 struct PullShared {
   SumShared<T> sums;
+  double* scalars;  // two of each thread: the sums of values and by shape
   UnitSums totals;  // of few features
   double* memory;   // for sums over the block; where S is turned, and the parts of sums
   static constexpr int64_t kBuffer = std::max<int64_t>(kTile * kPitch<T>, kChunk * kParts * kTile);
   static int64_t bytes(int features) {
-    const int64_t doubles = std::min(features, kChunk) * kTile + kChunk;
+    const int64_t doubles = 2 * kThreads + std::min(features, kChunk) * kTile + kChunk;
     return doubles * int64_t(sizeof(double)) + (2 * kChunk * kTile + kBuffer + kChunk * kWarps) * int64_t(sizeof(T));
   }
   __device__ explicit PullShared(unsigned char* bytes) {
@@ -44,7 +45,8 @@ struct PullShared {
     sums.parts = sums.staged + 2 * kChunk * kTile;
     sums.squares = sums.parts + kBuffer;
     memory = reinterpret_cast<double*>(sums.parts);
-    double* squares = reinterpret_cast<double*>(sums.squares + kChunk * kWarps);
+    scalars = reinterpret_cast<double*>(sums.squares + kChunk * kWarps);
+    double* squares = scalars + 2 * kThreads;
     totals = {squares + kChunk, kTile, squares, 1};
   }
 };
@@ -55,19 +57,14 @@ __device__ inline double pair_weight(bool wanted, const Sides& sides, int64_t i,
   return sides.same && i == j ? 0.5 : 1;
 }
 
-template <class T>
-struct PairSums {
-  T value, shape;
-};
-
-// w: cotangent -> cotangent * slope. Pairs beyond the last points count nothing, whatever their value.
+// w: cotangent -> cotangent * slope; value and shape: sums of weight times cotangent * value and by shape. Pairs beyond the last points count nothing, whatever their value.
 template <class F, class T>
-__device__ PairSums<T> pull_pairs(const Leaf<T>& leaf, const Sides& sides, int64_t i, int64_t j, At at,
-                                  Micro<T>& s, Micro<T>& w) {
+__device__ void pull_pairs(const Leaf<T>& leaf, const Sides& sides, int64_t i, int64_t j, At at, double weight,
+                           double* scalars, Micro<T>& s, Micro<T>& w) {
   const Shape<T> number{leaf.numbers[1], leaf.degree};
   const bool edge = i + kTile > sides.n || j + kTile > sides.m;
   const bool flat = sides.same && i == j && leaf.stationary;  // leave no rounding of the size of the slope
-  PairSums<T> sums{T(0), T(0)};
+  T values = T(0), shapes = T(0);
   constexpr int kTurns = sizeof(T) == 8 ? kMicro : 1, kRows = kMicro / kTurns;  // double: see turn_rows
   LVM_NO_UNROLL for (int turn = 0; turn < kTurns; ++turn) {
     LVM_UNROLL for (int r = 0; r < kRows; ++r) {
@@ -76,8 +73,8 @@ __device__ PairSums<T> pull_pairs(const Leaf<T>& leaf, const Sides& sides, int64
         T value, slope, by_shape = T(0);
         F::pull(s[r][c], number, value, slope, by_shape);
         const bool inside = !edge || (i + row < sides.n && j + col < sides.m);
-        sums.value += inside ? w[r][c] * value : T(0);
-        if (F::kShape) sums.shape += inside ? w[r][c] * by_shape : T(0);
+        values += inside ? w[r][c] * value : T(0);
+        if (F::kShape) shapes += inside ? w[r][c] * by_shape : T(0);
         w[r][c] = inside && !(flat && row == col) ? w[r][c] * slope : T(0);
       }
     }
@@ -85,13 +82,16 @@ __device__ PairSums<T> pull_pairs(const Leaf<T>& leaf, const Sides& sides, int64
     turn_rows(s);
     turn_rows(w);
   }
-  return sums;
+  if (weight > 0) {
+    const int thread = fresh_thread_index();
+    scalars[thread] += weight * static_cast<double>(values);
+    if (F::kShape) scalars[kThreads + thread] += weight * static_cast<double>(shapes);
+  }
 }
 
 template <class Context, class T>
-__device__ void load_cotangent(const PullTask<T>& task, const Context& context, int64_t i, int64_t j,
+__device__ void load_cotangent(const PullTask<T>& task, const Context& context, int64_t i, int64_t j, At at,
                                const PullShared<T>& shared, Micro<T>& w) {
-  const At at = At::squares(fresh_thread_index());
   if constexpr (Context::kAny) {
     context.values(task.sides, i, j, at, shared.sums.staged, w);
     task.cotangent.template multiply<false>(task.sides, i, j, at, shared.sums.parts, w);
@@ -119,9 +119,9 @@ __device__ void store_sums(const PullTask<T>& task, const UnitSums& sums, const 
   }
 }
 template <class T>
-__device__ void store_scalars(const PullTask<T>& task, int64_t unit, double value, double shape, double* memory) {
-  value = block_sum(value, memory);
-  shape = block_sum(shape, memory);
+__device__ void store_scalars(const PullTask<T>& task, int64_t unit, const PullShared<T>& shared) {
+  const double value = block_sum(shared.scalars[threadIdx.x], shared.memory);
+  const double shape = block_sum(shared.scalars[kThreads + threadIdx.x], shared.memory);
   if (threadIdx.x > 0) return;
   task.scalars[unit] = value;
   task.scalars[task.units + unit] = shape;
@@ -134,31 +134,27 @@ __global__ void __launch_bounds__(kThreads, 2) pull_kernel(const __grid_constant
   const Leaf<T>& leaf = task.leaf;
   const Sides& sides = task.sides;
   const PullShared<T> shared(bytes);
-  const At at = At::squares(thread_index());
   for (int64_t u = blockIdx.x; u < task.units; u += gridDim.x) {
     const Unit unit = Unit::of(u, sides, task.splits);
-    const int64_t i = unit.row_block * kTile;
+    const int64_t i = int64_t(unit.row_block) * kTile;
     double* scalars = task.scalars ? task.scalars + 2 * task.units + u : nullptr;
-    const UnitSums out{task.rows + unit.split * leaf.features * task.stride + i, task.stride, scalars, task.units};
+    const UnitSums out{task.rows + int64_t(unit.split) * leaf.features * task.stride + i, task.stride, scalars, task.units};
     const UnitSums sums = sums_of(task, shared, out);
-    double value = 0, shape = 0;
-    for (int64_t block = unit.first; block < unit.last; ++block) {
-      const int64_t j = block * kTile;
+    shared.scalars[threadIdx.x] = shared.scalars[kThreads + threadIdx.x] = 0;
+    for (int block = unit.first; block < unit.last; ++block) {
+      const int64_t j = int64_t(block) * kTile;
       Micro<T> w, s;
-      load_cotangent(task, context, i, j, shared, w);
+      const At at = At::squares(fresh_thread_index());
+      load_cotangent(task, context, i, j, at, shared, w);
       fill(s, T(0));
       add_numbers<F::kDistance>(leaf.rows, leaf.cols, i, j, leaf.features, at, shared.sums.staged, s);
-      const PairSums<T> pairs = pull_pairs<F>(leaf, sides, i, j, at, s, w);
       const double weight = pair_weight(scalars, sides, i, j);
-      if (weight > 0) {
-        value += weight * static_cast<double>(pairs.value);
-        shape += weight * static_cast<double>(pairs.shape);
-      }
+      pull_pairs<F>(leaf, sides, i, j, at, weight, shared.scalars, s, w);
       __syncthreads();  // S that was turned has been read
       add_sums<F::kDistance>(leaf, i, j, at, shared.sums, weight, w, sums);
     }
     store_sums(task, sums, out);
-    if (scalars) store_scalars(task, u, value, shape, shared.memory);
+    if (scalars) store_scalars(task, u, shared);
   }
 }
 
@@ -169,18 +165,18 @@ __global__ void __launch_bounds__(kThreads, 2) plain_pull_kernel(const __grid_co
   LVM_SHARED(bytes);
   const Sides& sides = task.sides;
   const PullShared<T> shared(bytes);
-  const At at = At::squares(thread_index());
   const bool white = task.leaf.function == PairFunction::white;
   for (int64_t u = blockIdx.x; u < task.units; u += gridDim.x) {
     const Unit unit = Unit::of(u, sides, task.splits);
-    const int64_t i = unit.row_block * kTile;
-    double value = 0;
-    for (int64_t block = unit.first; block < unit.last; ++block) {
-      const int64_t j = block * kTile;
+    const int64_t i = int64_t(unit.row_block) * kTile;
+    shared.scalars[threadIdx.x] = shared.scalars[kThreads + threadIdx.x] = 0;
+    for (int block = unit.first; block < unit.last; ++block) {
+      const int64_t j = int64_t(block) * kTile;
       const double weight = pair_weight(true, sides, i, j);
       if (weight == 0 || (white && (!sides.same || i != j))) continue;
       Micro<T> w;
-      load_cotangent(task, context, i, j, shared, w);
+      const At at = At::squares(fresh_thread_index());
+      load_cotangent(task, context, i, j, at, shared, w);
       T sum = T(0);
       LVM_UNROLL for (int r = 0; r < kMicro; ++r) {
         LVM_UNROLL for (int c = 0; c < kMicro; ++c) {
@@ -189,10 +185,10 @@ __global__ void __launch_bounds__(kThreads, 2) plain_pull_kernel(const __grid_co
           sum += inside ? w[r][c] : T(0);
         }
       }
-      value += weight * static_cast<double>(sum);
+      shared.scalars[threadIdx.x] += weight * static_cast<double>(sum);
     }
     __syncthreads();
-    store_scalars(task, u, value, 0.0, shared.memory);
+    store_scalars(task, u, shared);
   }
 }
 

@@ -55,7 +55,7 @@ __device__ void sum_feature(const T* row_line, const T* col_line, At at, const M
 // Parts of the sums of the `count` features that are staged.
 template <bool kDistance, bool kSquares, class T>
 __device__ void sum_chunk(const SumShared<T>& shared, int count, At at, const Micro<T>& w) {
-  const int warp = thread_index() / 32, lane = thread_index() % 32;
+  const int thread = fresh_thread_index(), warp = thread / 32, lane = thread % 32;
   const int row = At::member<T>(at.row_group, lane_member());
   T square[kMicro] = {};  // of this feature and the three before it
   LVM_NO_UNROLL for (int f = 0; f < count; ++f) {
@@ -83,7 +83,7 @@ struct UnitSums {
 // f(place in a line of rows, feature) for those of features [first, first + count) that are this thread's.
 template <class F>
 __device__ void each_own(int first, int count, const F& f) {
-  for (int e = thread_index(); e < count * kTile; e += kThreads) f(e % kTile, first + e / kTile);
+  for (int e = fresh_thread_index(); e < count * kTile; e += kThreads) f(e % kTile, first + e / kTile);
 }
 
 struct ZeroSums {

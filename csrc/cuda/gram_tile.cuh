@@ -176,7 +176,7 @@ __device__ void add_numbers(const Points<T>& rows, const Points<T>& cols, int64_
   LVM_NO_UNROLL for (int f = 0; f < features; f += kChunk) {
     const int count = chunk_of(features, f);
     stage_both(rows, cols, i, j, f, count, staged);
-    constexpr int kUnroll = sizeof(T) == 8 ? 1 : 2;  // registers
+    [[maybe_unused]] constexpr int kUnroll = sizeof(T) == 8 ? 1 : 2;  // registers
     LVM_UNROLL_BY(kUnroll) for (int k = 0; k < count; ++k) {
       T x[kMicro], z[kMicro];
       load_members(staged + k * kTile, at.row_group, x);
@@ -225,11 +225,11 @@ void allow_shared(Kernel* kernel, int64_t bytes) {
 
 // The split of `parts` parts of the columns that a block does, and of which block of rows.
 struct Unit {
-  int64_t row_block, first, last;
-  int64_t split;
+  int row_block, first, last, split;
   __device__ static Unit of(int64_t unit, const Sides& sides, int64_t splits) {
     const int64_t split = unit % splits, blocks = sides.col_blocks();
-    return {unit / splits, split * blocks / splits, (split + 1) * blocks / splits, split};
+    return {static_cast<int>(unit / splits), static_cast<int>(split * blocks / splits),
+            static_cast<int>((split + 1) * blocks / splits), static_cast<int>(split)};
   }
 };
 

@@ -97,6 +97,14 @@ struct Cpu {
   // Whether what was enqueued is done, and its failures are known, when the call that enqueues it returns.
   static constexpr bool kImmediate = true;
 
+  // Work that comes again and again: here it is done again.
+  struct Recorder {
+    template <class F>
+    void run(bool, const F& enqueue) {
+      enqueue();
+    }
+  };
+
   // *failure = the first (1-based) leading minor of a column-major triangle that is not positive, 0 if there is none.
   template <class T>
   static void potrf(char uplo, int64_t n, T* a, int64_t lda, int* failure) {

@@ -11,6 +11,7 @@
 #include "device/cuda_blas.hpp"
 #include "device/cuda_context.hpp"
 #include "device/cuda_gram.hpp"
+#include "device/cuda_graph.hpp"
 #include "device/leaf_map.hpp"
 #include "device/matrix.hpp"
 #include "device/status.hpp"
@@ -88,6 +89,9 @@ struct Cuda {
     T* host_ = nullptr;
     int64_t size_ = 0;
   };
+
+  // Work that comes again and again.
+  using Recorder = CudaGraph;
 
   template <class T>
   static void potrf(char uplo, int64_t n, T* a, int64_t lda, int* failure) {

@@ -14,12 +14,18 @@ struct KernelLeaf {
   std::vector<int64_t> dims;  // columns of the inputs that it sees
   int degree;                 // of a polynomial
   int64_t first;              // of its parameters, in the tree's vector of parameters
+  bool operator==(const KernelLeaf& other) const {
+    return kind == other.kind && dims == other.dims && degree == other.degree && first == other.first;
+  }
 };
 
 struct KernelNode {
   enum class Kind { leaf, sum, product } kind;
   int64_t leaf;                // its index, of a leaf
   std::vector<int64_t> parts;  // indices of nodes, of a sum or product
+  bool operator==(const KernelNode& other) const {
+    return kind == other.kind && leaf == other.leaf && parts == other.parts;
+  }
 };
 
 // A tree as a program for a machine with a stack, for code that runs on either device: push the value of a leaf, or put
@@ -34,6 +40,8 @@ struct KernelTree {
   std::vector<KernelLeaf> leaves;
   std::vector<KernelNode> nodes;
   int64_t parameters = 0;
+
+  bool operator==(const KernelTree& other) const { return leaves == other.leaves && nodes == other.nodes; }
 
   static constexpr int64_t kDeepest = 16;  // values on the stack of a program: enough for 2^15 leaves however they nest
 
