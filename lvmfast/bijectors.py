@@ -32,7 +32,8 @@ class Exp:
     def forward(self, u) -> np.ndarray:
         """``y = exp(u)``, elementwise."""
         with np.errstate(over="ignore", under="ignore"):
-            return np.exp(as_float_array(u, "u"))
+            u = as_float_array(u, "u")
+            return _backend.namespace(u).exp(u)
 
     def derivative(self, u) -> np.ndarray:
         """``dy/du = exp(u)``, elementwise."""
@@ -52,8 +53,8 @@ class Exp:
         """
         y = as_float_array(y, "y")
         if not (y > 0).all():
-            raise ValueError(f"y must be > 0, got {np.min(y):g}")
-        return np.log(y)
+            raise ValueError(f"y must be > 0, got {float(y.min()):g}")
+        return _backend.namespace(y).log(y)
 
     def forward_log_det(self, u) -> np.ndarray:
         """``log dy/du = u``, elementwise."""
@@ -109,7 +110,7 @@ class Softplus:
         """
         y = as_float_array(y, "y")
         if not (y > self.floor).all():
-            raise ValueError(f"y must be > floor = {self.floor:g}, got {np.min(y):g}")
+            raise ValueError(f"y must be > floor = {self.floor:g}, got {float(y.min()):g}")
         return self._apply("softplus_inverse", y - y.dtype.type(self.floor), "y")
 
     def forward_log_det(self, u) -> np.ndarray:
@@ -119,4 +120,4 @@ class Softplus:
     @staticmethod
     def _apply(name: str, x, argument: str) -> np.ndarray:
         x = as_float_array(x, argument)
-        return getattr(_backend.module_for(x), name)(np.ascontiguousarray(x)).reshape(x.shape)
+        return getattr(_backend.module_for(x), name)(_backend.namespace(x).ascontiguousarray(x)).reshape(x.shape)

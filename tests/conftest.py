@@ -10,7 +10,7 @@ import pytest
 import threadpoolctl
 
 import lvmfast as lvm
-from lvmfast import _backend
+from lvmfast import _backend, _gpu
 
 hypothesis.settings.register_profile("lvmfast", derandomize=True, database=None, deadline=None, max_examples=50)
 hypothesis.settings.load_profile("lvmfast")
@@ -61,17 +61,10 @@ def set_num_threads(monkeypatch):
 @pytest.fixture
 def cuda():
     """CuPy, where this build and this machine can use a GPU; elsewhere the test is skipped and says why."""
-    status = _backend.cuda_status()
-    if status != "built":
-        pytest.skip(f"lvmfast._cuda is {status}")
-    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
-    try:
-        devices = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        pytest.skip(f"CUDA finds no device: {error}")
-    if not devices:
-        pytest.skip("CUDA finds no device")
-    return cupy
+    stack = _gpu.usable()
+    if stack is None:
+        pytest.skip(f"lvmfast._cuda is {_backend.cuda_status()}")
+    return stack.cupy
 
 
 @pytest.fixture

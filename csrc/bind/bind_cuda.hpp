@@ -36,6 +36,8 @@ inline void bind_cuda(py::module_& m) {
   bind_cholesky_update<Cuda, float>(m);
   bind_kernels<Cuda, double>(m);
   bind_kernels<Cuda, float>(m);
+  bind_elementwise_functions<Cuda, double>(m);
+  bind_elementwise_functions<Cuda, float>(m);
   bind_gplvm_objective<Cuda, double>(m, "GplvmObjective64");
   bind_gplvm_objective<Cuda, float>(m, "GplvmObjective32");
   bind_gplvm_projection<Cuda>(m);

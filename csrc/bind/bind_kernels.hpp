@@ -9,18 +9,47 @@
 
 namespace lvm::bind {
 
+// y = F(x), number by number.
 template <class T, class F>
-void bind_elementwise(py::module_& m, const char* name, const char* doc, F function) {
+struct Elementwise {
+  const T* x;
+  T* y;
+  LVM_HD void operator()(int64_t i) const { y[i] = F::value(x[i]); }
+};
+
+struct SoftplusValue {
+  template <class T>
+  LVM_HD static T value(T x) {
+    return softplus(x);
+  }
+};
+struct SoftplusDerivative {
+  template <class T>
+  LVM_HD static T value(T x) {
+    return softplus_derivative(x);
+  }
+};
+struct SoftplusInverse {
+  template <class T>
+  LVM_HD static T value(T x) {
+    return softplus_inverse(x);
+  }
+};
+
+template <class Device, class T, class Run>
+void bind_elementwise(py::module_& m, const char* name, const char* doc, Run run) {
   m.def(
       name,
-      [function](const Array<T>& x) {
-        Array<T> y(std::vector<py::ssize_t>(x.shape(), x.shape() + x.ndim()));
+      [run](const DeviceArray<Device, T>& x) {
+        std::vector<py::ssize_t> shape(x.ndim());
+        for (size_t d = 0; d < shape.size(); ++d) shape[d] = x.shape(static_cast<py::ssize_t>(d));
+        DeviceArray<Device, T> y = Views<Device>::template result<T>(shape);
         const T* in = x.data();
         T* out = y.mutable_data();
         const int64_t n = x.size();
         {
           py::gil_scoped_release release;
-          function(in, out, n);
+          run(in, out, n);
         }
         return y;
       },
@@ -228,20 +257,15 @@ void bind_kernels(py::module_& m) {
       "Gradients of sum(cotangent * gram_matmul(x, z, v)): (d_x, d_z or None, d_v, d_theta); d_v in v's dtype.");
 }
 
-// Elementwise functions of the kernels and of bijectors, on the CPU.
 template <class Device, class T>
 void bind_elementwise_functions(py::module_& m) {
-  bind_elementwise<T>(m, "exp", "y = exp(x), the exponential inside the kernels.",
-                      [](const T* x, T* y, int64_t n) { Device::exp(x, y, n); });
-  bind_elementwise<T>(m, "softplus", "y = log(1 + exp(x)).", [](const T* x, T* y, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) y[i] = softplus(x[i]);
-  });
-  bind_elementwise<T>(m, "softplus_derivative", "y = 1 / (1 + exp(-x)).", [](const T* x, T* y, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) y[i] = softplus_derivative(x[i]);
-  });
-  bind_elementwise<T>(m, "softplus_inverse", "y = log(exp(x) - 1), x > 0.", [](const T* x, T* y, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) y[i] = softplus_inverse(x[i]);
-  });
+  const auto bind = [&](const char* name, const char* doc, auto function) {
+    using F = decltype(function);
+    bind_elementwise<Device, T>(m, name, doc, [](const T* x, T* y, int64_t n) { Device::map(n, Elementwise<T, F>{x, y}); });
+  };
+  bind("softplus", "y = log(1 + exp(x)).", SoftplusValue{});
+  bind("softplus_derivative", "y = 1 / (1 + exp(-x)).", SoftplusDerivative{});
+  bind("softplus_inverse", "y = log(exp(x) - 1), x > 0.", SoftplusInverse{});
 }
 
 }  // namespace lvm::bind

@@ -21,6 +21,9 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_kernels<lvm::Cpu, float>(m);
   bind::bind_elementwise_functions<lvm::Cpu, double>(m);
   bind::bind_elementwise_functions<lvm::Cpu, float>(m);
+  const auto exp = [](const auto* x, auto* y, int64_t n) { lvm::Cpu::exp(x, y, n); };
+  bind::bind_elementwise<lvm::Cpu, double>(m, "exp", "y = exp(x), the exponential inside the kernels.", exp);
+  bind::bind_elementwise<lvm::Cpu, float>(m, "exp", "y = exp(x), the exponential inside the kernels.", exp);
   bind::bind_gplvm_objective<lvm::Cpu, double>(m, "GplvmObjective64");
   bind::bind_gplvm_objective<lvm::Cpu, float>(m, "GplvmObjective32");
   bind::bind_gplvm_projection<lvm::Cpu>(m);

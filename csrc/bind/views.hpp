@@ -21,6 +21,7 @@ struct Views<Cpu> {
 
   template <class T>
   static Array<T> result(const std::vector<py::ssize_t>& shape) {
+    if (shape.empty()) return Array<T>(shape);
     return Array<T>(new_array<T>(shape, 'C'));
   }
 };

@@ -1,5 +1,5 @@
-// Tiles of the cotangent S of a kernel matrix: read from a matrix, or made as a product of columns. With the same points
-// twice a tile holds S[i, j] + S[j, i].
+// Tiles of the cotangent S of a kernel matrix: read from a matrix, or made as a product of columns. With the same
+// points twice a tile holds S[i, j] + S[j, i].
 #pragma once
 
 #include "cuda/gram_values.cuh"
@@ -7,8 +7,8 @@
 
 namespace lvm::cuda::pairs {
 
-// scale * (c[i, j] if direct + c[j, i] if turned); lower: of either only what lies on or below the diagonal of c, and the
-// diagonal once. Or, with c null: a_i . b_j, and b_i . a_j too if both.
+// scale * (c[i, j] if direct + c[j, i] if turned); lower: of either only what lies on or below the diagonal of c, and
+// the diagonal once. Or, with c null: a_i . b_j, and b_i . a_j too if both.
 template <class T>
 struct CotangentTiles {
   Matrix<const T> c;

@@ -1,8 +1,8 @@
-// Products of kernel matrices with columns, without the matrix: K v for up to 4 columns from registers, for up to 32 at a
-// time through tiles of K in shared memory.
+// Products of kernel matrices with columns, without the matrix: K v for up to 4 columns from registers, for up to 32 at
+// a time through tiles of K in shared memory.
 //
-// Per pair of points: its value, and one operation a column. Sums run over a tile's columns in T and over tiles in double;
-// where the columns of K are split among blocks, the parts are added in order.
+// Per pair of points: its value, and one operation a column. Sums run over a tile's columns in T and over tiles in
+// double; where the columns of K are split among blocks, the parts are added in order.
 #pragma once
 
 #include "cuda/gram_tile.cuh"
@@ -93,7 +93,8 @@ __device__ void stage_columns(const Points<T>& points, int64_t first, int column
   LVM_UNROLL for (int k = 0; k < kColumns * kTile / kThreads; ++k) {
     const int e = thread + k * kThreads;
     const int line = e % kTile, c = e / kTile;
-    to[line * kColumnPitch<T> + c] = column + c < columns ? points.data[(column + c) * points.stride + first + line] : T(0);
+    const T* from = points.data + (column + c) * points.stride + first + line;
+    to[line * kColumnPitch<T> + c] = column + c < columns ? *from : T(0);
   }
 }
 
@@ -101,7 +102,7 @@ __device__ void stage_columns(const Points<T>& points, int64_t first, int column
 template <class T>
 __device__ void multiply_tiles(const ProductShared<T>& shared, int half, int row_group, int column,
                                double (&total)[kMicro * kMicro]) {
-  constexpr bool kDirect = sizeof(T) == sizeof(double);  // nothing is gained by sums of their own, but lost in registers
+  constexpr bool kDirect = sizeof(T) == sizeof(double);  // sums of their own only cost registers
   Micro<T> sum;
   fill(sum, T(0));
   for (int line = half * (kTile / kHalves); line < (half + 1) * (kTile / kHalves); ++line) {

@@ -59,7 +59,8 @@ void pull(const Sides& sides, const Leaf<T>& leaf, const CotangentTiles<T>& cota
   launch_pull(task, context, grid_of(units, most));
   check_launch("pull");
   if (leaf.features) {
-    map(leaf.features * sides.n, PartialLines{task.rows, splits, leaf.features, stride, sides.n, rows, rows_stride, false});
+    const int64_t lines = leaf.features;
+    map(lines * sides.n, PartialLines{task.rows, splits, lines, stride, sides.n, rows, rows_stride, false});
   }
   Reserved parts{scratch};
   if (scalars) cuda::sums(width, units, UnitScalars{sums, units}, scalars, false, parts);

@@ -17,8 +17,8 @@ struct NoContext {
   static constexpr bool kAny = false;
 };
 
-// rows: sums per split, feature and point, whose lines have `stride` numbers; scalars: [value, shape, squares (features)]
-// per unit, a line of `units` numbers each, or null: not wanted.
+// rows: sums per split, feature and point, whose lines have `stride` numbers; scalars: [value, shape, squares
+// (features)] per unit, a line of `units` numbers each, or null: not wanted.
 template <class T>
 struct PullTask {
   Sides sides;
@@ -57,7 +57,8 @@ __device__ inline double pair_weight(bool wanted, const Sides& sides, int64_t i,
   return sides.same && i == j ? 0.5 : 1;
 }
 
-// w: cotangent -> cotangent * slope; value and shape: sums of weight times cotangent * value and by shape. Pairs beyond the last points count nothing, whatever their value.
+// w: cotangent -> cotangent * slope; value and shape: sums of weight times cotangent * value and by shape. Pairs
+// beyond the last points count nothing, whatever their value.
 template <class F, class T>
 __device__ void pull_pairs(const Leaf<T>& leaf, const Sides& sides, int64_t i, int64_t j, At at, double weight,
                            double* scalars, Micro<T>& s, Micro<T>& w) {
@@ -138,7 +139,8 @@ __global__ void __launch_bounds__(kThreads, 2) pull_kernel(const __grid_constant
     const Unit unit = Unit::of(u, sides, task.splits);
     const int64_t i = int64_t(unit.row_block) * kTile;
     double* scalars = task.scalars ? task.scalars + 2 * task.units + u : nullptr;
-    const UnitSums out{task.rows + int64_t(unit.split) * leaf.features * task.stride + i, task.stride, scalars, task.units};
+    double* lines = task.rows + int64_t(unit.split) * leaf.features * task.stride + i;
+    const UnitSums out{lines, task.stride, scalars, task.units};
     const UnitSums sums = sums_of(task, shared, out);
     shared.scalars[threadIdx.x] = shared.scalars[kThreads + threadIdx.x] = 0;
     for (int block = unit.first; block < unit.last; ++block) {

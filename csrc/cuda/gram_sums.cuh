@@ -32,7 +32,8 @@ struct SumShared {
 
 // The four rows' sums of one feature; square: of w d^2, if wanted.
 template <bool kDistance, bool kSquares, class T>
-__device__ void sum_feature(const T* row_line, const T* col_line, At at, const Micro<T>& w, T (&sum)[kMicro], T& square) {
+__device__ void sum_feature(const T* row_line, const T* col_line, At at, const Micro<T>& w, T (&sum)[kMicro],
+                            T& square) {
   T x[kMicro], z[kMicro];
   if (kDistance) load_members(row_line, at.row_group, x);
   load_members(col_line, at.col_group, z);

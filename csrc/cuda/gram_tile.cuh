@@ -33,8 +33,8 @@ template <class T>
 using Micro = T[kMicro][kMicro];
 
 __device__ inline int thread_index() { return static_cast<int>(threadIdx.x); }
-// The same, but what follows from it is worked out here each time: the compiler would rather keep dozens of addresses in
-// registers from tile to tile.
+// The same, but what follows from it is worked out here each time: the compiler would rather keep dozens of addresses
+// in registers from tile to tile.
 __device__ inline int fresh_thread_index() {
   int index = thread_index();
   asm volatile("" : "+r"(index));
@@ -125,8 +125,8 @@ __device__ void fill(Micro<T>& x, T value) {
   }
 }
 
-// Row 0 to the end, the others up. A loop that works on row 0 and turns the rows, four times, has code for a quarter of the
-// pairs, no indices into registers, and fewer intermediate results at a time.
+// Row 0 to the end, the others up. A loop that works on row 0 and turns the rows, four times, has code for a quarter of
+// the pairs, no indices into registers, and fewer intermediate results at a time.
 template <class T>
 __device__ void turn_rows(Micro<T>& x) {
   LVM_UNROLL for (int c = 0; c < kMicro; ++c) {
@@ -148,7 +148,7 @@ __device__ Vec<T> load_constant(const T* from) {
   }
 }
 
-// Both sides' features [f, f + count) of a tile's points, to lines of 64: rows at staged, columns kChunk lines further on.
+// Both sides' features [f, f + count) of a tile's points, to lines of 64: rows at staged, columns kChunk lines later.
 template <class T>
 __device__ void stage_both(const Points<T>& rows, const Points<T>& cols, int64_t i, int64_t j, int f, int count,
                            T* staged) {
@@ -233,7 +233,7 @@ struct Unit {
   }
 };
 
-// How many parts the columns are cut into: enough blocks that the last ones to finish cost little, each with a few tiles.
+// How many parts the columns are cut into: so many blocks that the last to finish cost little, each with a few tiles.
 inline int64_t column_splits(const Sides& sides) {
   const int64_t rows = sides.row_blocks(), cols = sides.col_blocks(), processors = cuda_context().processors;
   const auto each = [rows](int64_t blocks) { return (blocks + rows - 1) / rows; };

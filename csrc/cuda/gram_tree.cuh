@@ -10,11 +10,11 @@
 
 namespace lvm::cuda::pairs {
 
-// The leaves lie among a kernel's arguments, of which there may be 4 KiB: nothing has to be uploaded, or outlive a call.
+// The leaves lie among a kernel's arguments, of which there may be 4 KiB: nothing is to be uploaded, or outlives a call.
 constexpr int kMostLeaves = 48;
 
-// A leaf's value goes to the top of the stack as `set` (nothing is there yet), `push`, or, if its sum or product with the
-// top comes next anyway, straight into that: chains never need the stack, whose other values are in device memory.
+// A leaf's value goes to the top of the stack as `set` (nothing is there yet), `push`, or, if its sum or product with
+// the top comes next anyway, straight into that: chains never need the stack, whose other values are in device memory.
 struct TreeStep {
   enum Op : int8_t { set, push, add_leaf, multiply_leaf, add, multiply };
   int8_t op, leaf;

@@ -1,7 +1,7 @@
 // Kernel matrices in memory.
 //
-// Per pair of points: 2 operations a feature and about 20 for the exponential, against one number written; with the same
-// points twice half the pairs are worked out and written twice, the second time through shared memory, so that both
+// Per pair of points: 2 operations a feature and about 20 for the exponential, against one number written; with the
+// same points twice half the pairs are worked out and written twice, the second time through shared memory, so that both
 // times are whole lines.
 #pragma once
 
@@ -78,8 +78,9 @@ __device__ void store_turned(const Micro<T>& k, const Sides& sides, int64_t i, i
 }
 
 template <class Tile, class T>
-__global__ void __launch_bounds__(kThreads, 2) values_kernel(const __grid_constant__ Tile tile, Sides sides, int64_t tiles,
-                                                          Matrix<T> out, bool lower, const T* diagonal) {
+__global__ void __launch_bounds__(kThreads, 2) values_kernel(const __grid_constant__ Tile tile, Sides sides,
+                                                             int64_t tiles, Matrix<T> out, bool lower,
+                                                             const T* diagonal) {
   LVM_SHARED(bytes);
   T* memory = reinterpret_cast<T*>(bytes);
   const At at = At::lines(thread_index());
@@ -113,8 +114,8 @@ void values(const Tile& tile, const Sides& sides, int64_t blocks, T* out, int64_
             const T* diagonal) {
   const int64_t rows = sides.row_blocks(), tiles = sides.same ? rows * (rows + 1) / 2 : rows * sides.col_blocks();
   const int64_t shared = std::max<int64_t>(kStagedBytes<T>, kTile * kPitch<T> * sizeof(T));
-  LVM_LAUNCH((values_kernel<Tile, T>), grid_of(tiles, blocks), kThreads, shared, cuda_context().stream, tile, sides, tiles,
-             matrix_of(out, stride), lower, diagonal);
+  LVM_LAUNCH((values_kernel<Tile, T>), grid_of(tiles, blocks), kThreads, shared, cuda_context().stream, tile, sides,
+             tiles, matrix_of(out, stride), lower, diagonal);
   check_launch("values");
 }
 

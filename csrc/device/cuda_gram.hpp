@@ -1,8 +1,8 @@
-// Kernel matrices on the GPU, as device/cpu_gram.hpp makes them on the host. Everything is enqueued on the stream of the
-// present call; nothing of the size of the kernel matrix is ever held.
+// Kernel matrices on the GPU, as device/cpu_gram.hpp makes them on the host. Everything is enqueued on the stream of
+// the present call; nothing of the size of the kernel matrix is ever held.
 //
-// Sums are added in an order that depends on the numbers of points, features and multiprocessors alone. The variances and
-// shapes are read from device memory when the kernels run, so that what a CUDA graph has captured can be replayed with
+// Sums are added in an order that depends on the numbers of points, features and multiprocessors alone. The variances
+// and shapes are read from device memory when the kernels run, so that what a CUDA graph has captured can be replayed with
 // others; scratch memory belongs to the CudaPreparedKernel, which has to live as long as such a graph.
 #pragma once
 
@@ -62,8 +62,8 @@ template <class T>
 using CudaKernelPoints = std::vector<CudaPoints<T>>;  // one per leaf
 
 // What a pull-back leaves, per leaf, with w = cotangent * slope: for every point sums over the others of w times the
-// differences of the features, for dot products of w times the other's features. scalars: the sums of cotangent * value,
-// of cotangent * d value / d shape, and for each feature of w times the squared differences.
+// differences of the features, for dot products of w times the other's features. scalars: the sums of cotangent *
+// value, of cotangent * d value / d shape, and for each feature of w times the squared differences.
 struct CudaLeafSums {
   CudaPoints<double> rows, cols;
   CudaBuffer<double> scalars;
@@ -78,8 +78,8 @@ class CudaPreparedKernel {
 
   void assign(const KernelTree& own_tree, std::vector<PairTask<T>> own_tasks) {
     if (own_tree.leaves.size() > cuda::pairs::kMostLeaves) {
-      throw std::invalid_argument("a kernel of " + std::to_string(own_tree.leaves.size()) + " leaves; on the GPU there may be " +
-                                  std::to_string(cuda::pairs::kMostLeaves));
+      throw std::invalid_argument("a kernel of " + std::to_string(own_tree.leaves.size()) +
+                                  " leaves; on the GPU there may be " + std::to_string(cuda::pairs::kMostLeaves));
     }
     tree = &own_tree;
     tasks = std::move(own_tasks);
@@ -131,8 +131,8 @@ class CudaGram {
     });
   }
 
-  // d_rows += K v, d_cols += K^T u; v (m points) and u (n points) hold columns as features. d_cols null, as with `same`:
-  // K v only.
+  // d_rows += K v, d_cols += K^T u; v (m points) and u (n points) hold columns as features. d_cols null, as with
+  // `same`: K v only.
   void products(const CudaPoints<T>& v, const CudaPoints<T>* u, CudaPoints<double>& d_rows,
                 CudaPoints<double>* d_cols) const {
     const Sides other = exchanged();
@@ -157,7 +157,8 @@ class CudaGram {
       if (columns_too(by_columns)) sums[l].cols.resize(sides_.m, features, 0);
       check_cuda(cudaMemsetAsync(sums[l].scalars.reserve(width), 0, width * sizeof(double), cuda_context().stream),
                  "cudaMemsetAsync");
-      scratch = std::max({scratch, cuda::pairs::pull_scratch(sides_, features), cuda::pairs::pull_scratch(other, features)});
+      const auto size = [features](const Sides& sides) { return cuda::pairs::pull_scratch(sides, features); };
+      scratch = std::max({scratch, size(sides_), size(other)});
     }
     if (sides_.n == 0 || sides_.m == 0) return;
     double* memory = kernel_.scratch(scratch);
@@ -187,7 +188,8 @@ class CudaGram {
   cuda::pairs::Leaf<T> leaf(int64_t l, bool turned) const {
     const PairTask<T>& task = kernel_.tasks[l];
     const auto rows = (turned ? cols_ : rows_)[l].points(), cols = (turned ? rows_ : cols_)[l].points();
-    return {rows, cols, kernel_.numbers() + 2 * l, static_cast<int>(task.features), task.degree, task.function, task.stationary};
+    const int features = static_cast<int>(task.features);
+    return {rows, cols, kernel_.numbers() + 2 * l, features, task.degree, task.function, task.stationary};
   }
 
   cuda::pairs::TreeTile<T> tree_tile(const std::vector<KernelStep>& program, bool turned) const {
@@ -218,7 +220,8 @@ class CudaGram {
     });
   }
 
-  void one_product(bool turned, const Sides& sides, const CudaPoints<T>& v, double* partial, CudaPoints<double>& d) const {
+  void one_product(bool turned, const Sides& sides, const CudaPoints<T>& v, double* partial,
+                   CudaPoints<double>& d) const {
     if (v.features() == 0) return;
     with_tile(turned, [&](const auto& tile, int64_t most) {
       cuda::pairs::products(tile, sides, most, v.points(), v.features(), partial, d.data(), d.stride());
@@ -231,7 +234,8 @@ class CudaGram {
       const Sides sides = turned ? exchanged() : sides_;
       const Tiles tiles = turned ? cotangent.exchanged() : cotangent;
       const auto run = [&](const auto& context, int64_t most) {
-        cuda::pairs::pull(sides, leaf(l, turned), tiles, context, most, memory, points.data(), points.stride(), scalars);
+        cuda::pairs::pull(sides, leaf(l, turned), tiles, context, most, memory, points.data(), points.stride(),
+                          scalars);
       };
       if (program.empty()) return run(cuda::pairs::NoContext{}, 0);
       const auto context = tree_tile(program, turned);

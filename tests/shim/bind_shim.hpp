@@ -49,6 +49,7 @@ inline void bind_shim(pybind11::module_& m) {
   m.def("shim_set_limit", &shim::set_limit, "shim_malloc beyond it raises MemoryError.");
   m.def("shim_is_device", [at](uintptr_t address) { return shim::is_device(at(address)); });
   m.def("shim_capturing", &shim::capturing, "Whether any stream is being captured.");
+  m.def("shim_replays", [] { return shim::replays(); }, "Graphs that were replayed.");
   m.def("shim_check_margins", &shim::check_margins, "Abort if bytes beside a block of device memory were written.");
   m.def("shim_synchronize", [] {
     if (cudaDeviceSynchronize() != cudaSuccess) throw py::value_error(cudaGetErrorString(cudaGetLastError()));

@@ -63,6 +63,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   const Lock lock(shim::mutex());
   if (!streams().execs.count(exec)) return set_error(cudaErrorInvalidValue);
   return shim::enqueue(stream, [work = exec->work] {
+    ++shim::replays();
     streams().replaying = true;
     for (const auto& step : work) step();
     streams().replaying = false;

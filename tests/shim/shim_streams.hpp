@@ -79,4 +79,10 @@ void copy_to_pinned(void* to, const void* from, size_t bytes);
 void copy_from_pinned(void* to, const void* from, size_t bytes);
 void finish_copies();
 
+// Graphs that were replayed.
+inline long long& replays() {
+  static long long count = 0;
+  return count;
+}
+
 }  // namespace shim
