@@ -4,6 +4,7 @@
 #include "bind/bind_gpr.hpp"
 #include "bind/bind_kernels.hpp"
 #include "bind/bind_linalg.hpp"
+#include "bind/bind_random.hpp"
 #include "bind/bind_runtime.hpp"
 #include "device/cpu.hpp"
 
@@ -19,6 +20,8 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_cholesky_update<lvm::Cpu, float>(m);
   bind::bind_kernels<lvm::Cpu, double>(m);
   bind::bind_kernels<lvm::Cpu, float>(m);
+  bind::bind_philox(m);
+  bind::bind_random<lvm::Cpu>(m);
   bind::bind_gplvm_objective<lvm::Cpu, double>(m, "GplvmObjective64");
   bind::bind_gplvm_objective<lvm::Cpu, float>(m, "GplvmObjective32");
   bind::bind_gplvm_projection<lvm::Cpu>(m);

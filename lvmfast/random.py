@@ -1,0 +1,295 @@
+"""Random draws as functions of a seed and an index: the same for any number of threads, any split and any device.
+
+Philox4x32-10 turns the index of a draw and a key, the seed, into random bits (Salmon et al., 2011); nothing is kept
+between draws. Draw ``i`` of ``normal(size=n, rng=7)`` is the same number for every ``n > i``, so that pieces can be drawn
+apart, with ``start``. Draws of different functions with one seed are independent.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import secrets
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast._validation import as_float_array, check_integer, check_target
+
+__all__ = ["bits", "exponential", "normal", "philox", "uniform"]
+
+_FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+_WORDS = (np.dtype(np.uint64), np.dtype(np.uint32))
+
+
+def uniform(low=0.0, high=1.0, size=None, *, rng=None, dtype=None, out=None, start=0):
+    r"""``x = low + (high - low) u`` with ``0 < u < 1`` uniform.
+
+    ``u`` is a multiple of ``2**-53`` (float32: ``2**-24``), each as likely as the others; half of that stands for 0, so
+    that neither 0 nor 1 is drawn.
+
+    Parameters
+    ----------
+    low, high : float or array_like, default=0, 1
+        Ends of the interval, in any order; they broadcast.
+    size : int or tuple of int, optional
+        Shape of the result; by default that to which the parameters broadcast, or that of ``out``.
+    rng : None, int or numpy random generator, optional
+        An int >= 0 and < 2**64 is the seed: the same one gives the same draws. A ``numpy.random.Generator`` or
+        ``RandomState`` gives 64 bits for a seed, and other ones to the next call. None: a seed from the system.
+    dtype : float64 or float32, optional
+        By default that of ``out``; else float32 if all parameters that are arrays are, and float64 if not. The draws of
+        the two are different ones, not roundings of one another.
+    out : ndarray, optional
+        Receives the result, in C order of its elements whatever its strides; may be one of the parameters.
+    start : int, default=0
+        Index of the first draw: ``uniform(size=n, start=k)`` are the draws from ``k`` to ``k + n``.
+
+    Returns
+    -------
+    float or ndarray
+        A float where neither ``size`` nor a parameter nor ``out`` gives a shape.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is not finite, or ``size``, ``dtype``, ``out``, ``rng`` or ``start`` is not what it should be.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> a = lvm.random.uniform(size=1000, rng=7)
+    >>> bool((a[:10] == lvm.random.uniform(size=10, rng=7)).all())
+    True
+    """
+    request = _Request({"low": low, "high": high}, size, dtype, out)
+    low, high = request.parameters
+    with np.errstate(over="ignore"):
+        width = high - low
+    if not np.isfinite(width).all():
+        raise ValueError(f"high - low must be finite in {request.dtype}, got {np.max(np.abs(width))}")
+    return request.filled("fill_uniform", rng, start, scale=width, shift=low)
+
+
+def normal(loc=0.0, scale=1.0, size=None, *, rng=None, dtype=None, out=None, start=0):
+    r"""``x = loc + scale z`` with ``z`` standard normal.
+
+    Draws ``2k`` and ``2k + 1`` are ``sqrt(-2 log u) (cos 2 pi v, sin 2 pi v)`` (Box and Muller, 1958); ``|z| <= 8.66``
+    (float32: 6.67), where the normal distribution has less than ``2**-53`` (``2**-31``) of its mass beyond.
+
+    Parameters
+    ----------
+    loc : float or array_like, default=0
+        Mean.
+    scale : float or array_like >= 0, default=1
+        Standard deviation.
+    size, rng, dtype, out, start
+        As in :func:`uniform`.
+
+    Returns
+    -------
+    float or ndarray
+        As in :func:`uniform`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in :func:`uniform`, and if a ``scale`` is below 0.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> z = lvm.random.normal(size=1000, rng=7)
+    >>> bool((z[500:] == lvm.random.normal(size=500, rng=7, start=500)).all())
+    True
+    """
+    request = _Request({"loc": loc, "scale": scale}, size, dtype, out)
+    loc, scale = request.parameters
+    _check_not_negative(scale)
+    return request.filled("fill_normal", rng, start, scale=scale, shift=loc)
+
+
+def exponential(scale=1.0, size=None, *, rng=None, dtype=None, out=None, start=0):
+    r"""``x = -scale log u`` with ``0 < u < 1`` uniform (float32: ``u <= 1``): density ``exp(-x / scale) / scale``, x >= 0.
+
+    Parameters
+    ----------
+    scale : float or array_like >= 0, default=1
+        Mean.
+    size, rng, dtype, out, start
+        As in :func:`uniform`.
+
+    Returns
+    -------
+    float or ndarray
+        As in :func:`uniform`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in :func:`uniform`, and if a ``scale`` is below 0.
+    """
+    request = _Request({"scale": scale}, size, dtype, out)
+    _check_not_negative(request.parameters[0])
+    return request.filled("fill_exponential", rng, start, scale=request.parameters[0])
+
+
+def bits(size=None, *, rng=None, dtype=None, out=None, start=0):
+    """Random whole numbers, ``0 <= x < 2**64`` (uint32: ``2**32``).
+
+    Word ``i`` of uint32 is word ``i % 4`` of ``philox((i // 4, 0, 0, 0), seed)``, its counter and key in parts of 32 bits,
+    the lowest first; of uint64, words ``2 i`` and ``2 i + 1`` are the lower and the higher half.
+
+    Parameters
+    ----------
+    dtype : uint64 or uint32, optional
+        By default that of ``out``, or uint64.
+    size, rng, out, start
+        As in :func:`uniform`.
+
+    Returns
+    -------
+    int or ndarray
+        An int where neither ``size`` nor ``out`` gives a shape.
+    """
+    return _Request({}, size, dtype, out, allowed=_WORDS).filled("fill_bits", rng, start)
+
+
+def philox(counter, key) -> np.ndarray:
+    """Philox4x32-10: ``counter`` (..., 4) under ``key`` (..., 2) to random words (..., 4), all uint32.
+
+    The block function of Random123, for draws of one's own; leading dimensions broadcast.
+
+    References
+    ----------
+    J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC'11.
+    """
+    counter, key = _as_words(counter, "counter", 4), _as_words(key, "key", 2)
+    try:
+        batch = np.broadcast_shapes(counter.shape[:-1], key.shape[:-1])
+    except ValueError:
+        got = f"{counter.shape} and {key.shape}"
+        raise ValueError(f"the leading dimensions of counter and key must broadcast, got {got}") from None
+    rows = [np.ascontiguousarray(np.broadcast_to(a, (*batch, a.shape[-1]))) for a in (counter, key)]
+    return _backend.cpu.philox(*(a.reshape(-1, a.shape[-1]) for a in rows)).reshape(*batch, 4)
+
+
+def seed_of(rng) -> int:
+    """The key, 0 <= key < 2**64, that ``rng`` stands for; a generator gives another one every time."""
+    if rng is None:
+        return secrets.randbits(64)
+    if isinstance(rng, (np.random.Generator, np.random.RandomState)):
+        return int.from_bytes(rng.bytes(8), "little")
+    if isinstance(rng, numbers.Integral) and not isinstance(rng, (bool, np.bool_)) and 0 <= rng < 2**64:
+        return int(rng)
+    raise ValueError(f"rng must be None, an int >= 0 and < 2**64 or a numpy random generator, got {rng!r}")
+
+
+class _Request:
+    """What a call asks for: parameters as finite arrays of the result's dtype, its shape and where it goes."""
+
+    def __init__(self, parameters: dict, size, dtype, out, allowed=_FLOATS):
+        self.out, self.scalar = out, False
+        _backend.module_for(out)
+        arrays = {name: as_float_array(value, name) for name, value in parameters.items()}
+        given = [a.dtype for name, a in arrays.items() if not isinstance(parameters[name], numbers.Real)]
+        if dtype is not None:
+            self.dtype = _as_dtype(dtype, allowed)
+        elif isinstance(out, np.ndarray):
+            self.dtype = _as_dtype(out.dtype, allowed, "the dtype of out")
+        else:
+            self.dtype = allowed[1] if given and all(d == np.float32 for d in given) else allowed[0]
+        self.parameters = [_finite(a, name, self.dtype) for name, a in arrays.items()]
+        self.shape = self._shape(size)
+        if out is not None:
+            check_target(out, "out", self.shape, self.dtype)
+
+    def _shape(self, size) -> tuple[int, ...]:
+        """The result's shape: ``size``, or that of ``out``, or the one to which the parameters broadcast."""
+        shapes = [a.shape for a in self.parameters]
+        if size is None and isinstance(self.out, np.ndarray):
+            shape, name = self.out.shape, "the shape of out"
+        elif size is not None:
+            shape, name = _as_shape(size), "size"
+        else:
+            shape = None
+        try:
+            together = np.broadcast_shapes(*shapes)
+            good = shape is None or np.broadcast_shapes(together, shape) == shape
+        except ValueError:
+            together, good = None, False
+        if together is None:
+            raise ValueError(f"the parameters must broadcast, got shapes {' and '.join(map(str, shapes))}")
+        if not good:
+            raise ValueError(f"the parameters, {together} together, must broadcast to {name}, got {shape}")
+        self.scalar = shape is None and together == ()
+        return together if shape is None else shape
+
+    def filled(self, fill: str, rng, start, scale=None, shift=None):
+        """``shift + scale * draws`` of the compiled module's ``fill``."""
+        start = check_integer(start, "start", 0)
+        size = math.prod(self.shape)
+        if start + size > 2**63 - 1:
+            raise ValueError(f"start + the number of draws must be below 2**63, got {start} + {size}")
+        seed, out = seed_of(rng), self.out
+        direct = out is not None and out.flags.c_contiguous and out.flags.aligned
+        if direct and not any(np.may_share_memory(out, a) for a in self.parameters):
+            draws = out
+        elif self.dtype.kind == "f":
+            draws = _backend.empty(self.shape, self.dtype)
+        else:
+            draws = np.empty(self.shape, self.dtype)
+        getattr(_backend.module_for(draws), fill)(draws, start, seed)
+        with np.errstate(over="ignore", under="ignore"):
+            if scale is not None and (scale.ndim or scale != 1):
+                np.multiply(draws, scale, out=draws)
+            if shift is not None and (shift.ndim or shift != 0):
+                np.add(draws, shift, out=draws)
+        if out is not None:
+            if draws is not out:
+                out[...] = draws
+            return out
+        return draws.item() if self.scalar else draws
+
+
+def _as_dtype(dtype, allowed, name="dtype") -> np.dtype:
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result not in allowed:
+        raise ValueError(f"{name} must be {allowed[0]} or {allowed[1]}, got {dtype!r}")
+    return result
+
+
+def _as_shape(size) -> tuple[int, ...]:
+    extents = tuple(size) if isinstance(size, (tuple, list, np.ndarray)) else (size,)
+    if any(isinstance(n, (bool, np.bool_)) or not isinstance(n, numbers.Integral) for n in extents):
+        raise TypeError(f"size must be an int or a tuple of ints >= 0, got {size!r}")
+    if any(n < 0 for n in extents):
+        raise ValueError(f"size must be an int or a tuple of ints >= 0, got {size!r}")
+    return tuple(int(n) for n in extents)
+
+
+def _finite(array: np.ndarray, name: str, dtype) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        array = array.astype(dtype, copy=False)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite in {dtype}, got {array[~np.isfinite(array)].flat[0]}")
+    return array
+
+
+def _check_not_negative(scale: np.ndarray) -> None:
+    if (scale < 0).any():
+        raise ValueError(f"scale must be >= 0, got {np.min(scale)}")
+
+
+def _as_words(value, name: str, columns: int) -> np.ndarray:
+    array = np.asarray(value)
+    if array.ndim < 1 or array.shape[-1] != columns:
+        raise ValueError(f"{name} must have shape (..., {columns}), got {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold whole numbers, got dtype {array.dtype}")
+    if array.dtype != np.uint32 and ((array < 0) | (array >= 2**32)).any():
+        raise ValueError(f"{name} must hold numbers >= 0 and < 2**32, got {array.min()} to {array.max()}")
+    return array.astype(np.uint32, copy=False)
