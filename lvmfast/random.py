@@ -1,7 +1,7 @@
 """Random draws as functions of a seed and an index: the same for any number of threads, any split and any device.
 
 Philox4x32-10 turns the index of a draw and a key, the seed, into random bits (Salmon et al., 2011); nothing is kept
-between draws. Draw ``i`` of ``normal(size=n, rng=7)`` is the same number for every ``n > i``, so that pieces can be drawn
+between draws. Draw ``i`` of ``normal(size=n, rng=7)`` is the same number for every ``n > i``, and pieces can be drawn
 apart, with ``start``. Draws of different functions with one seed are independent.
 """
 
@@ -110,7 +110,9 @@ def normal(loc=0.0, scale=1.0, size=None, *, rng=None, dtype=None, out=None, sta
 
 
 def exponential(scale=1.0, size=None, *, rng=None, dtype=None, out=None, start=0):
-    r"""``x = -scale log u`` with ``0 < u < 1`` uniform (float32: ``u <= 1``): density ``exp(-x / scale) / scale``, x >= 0.
+    r"""``x = -scale log u`` with ``u`` uniform: density ``exp(-x / scale) / scale`` for ``x >= 0``.
+
+    ``u`` is that of :func:`uniform`; in float32 a multiple of ``2**-31``, rounded, for the tail, and may be 1.
 
     Parameters
     ----------
@@ -137,8 +139,8 @@ def exponential(scale=1.0, size=None, *, rng=None, dtype=None, out=None, start=0
 def bits(size=None, *, rng=None, dtype=None, out=None, start=0):
     """Random whole numbers, ``0 <= x < 2**64`` (uint32: ``2**32``).
 
-    Word ``i`` of uint32 is word ``i % 4`` of ``philox((i // 4, 0, 0, 0), seed)``, its counter and key in parts of 32 bits,
-    the lowest first; of uint64, words ``2 i`` and ``2 i + 1`` are the lower and the higher half.
+    Word ``i`` of uint32 is word ``i % 4`` of ``philox((k, k >> 32, 0, 0), (seed, seed >> 32))``, ``k = i // 4``, all in
+    32 bits; words ``2 i`` and ``2 i + 1`` are the lower and the higher half of word ``i`` of uint64.
 
     Parameters
     ----------
@@ -207,20 +209,13 @@ class _Request:
     def _shape(self, size) -> tuple[int, ...]:
         """The result's shape: ``size``, or that of ``out``, or the one to which the parameters broadcast."""
         shapes = [a.shape for a in self.parameters]
+        shape, name = None if size is None else _as_shape(size), "size"
         if size is None and isinstance(self.out, np.ndarray):
             shape, name = self.out.shape, "the shape of out"
-        elif size is not None:
-            shape, name = _as_shape(size), "size"
-        else:
-            shape = None
-        try:
-            together = np.broadcast_shapes(*shapes)
-            good = shape is None or np.broadcast_shapes(together, shape) == shape
-        except ValueError:
-            together, good = None, False
+        together = _broadcast(*shapes)
         if together is None:
             raise ValueError(f"the parameters must broadcast, got shapes {' and '.join(map(str, shapes))}")
-        if not good:
+        if shape is not None and _broadcast(together, shape) != shape:
             raise ValueError(f"the parameters, {together} together, must broadcast to {name}, got {shape}")
         self.scalar = shape is None and together == ()
         return together if shape is None else shape
@@ -252,13 +247,21 @@ class _Request:
         return draws.item() if self.scalar else draws
 
 
+def _broadcast(*shapes) -> tuple[int, ...] | None:
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
+
+
 def _as_dtype(dtype, allowed, name="dtype") -> np.dtype:
+    rule = f"{name} must be {allowed[0]} or {allowed[1]}, got {dtype!r}"
     try:
         result = np.dtype(dtype)
     except TypeError:
-        result = None
+        raise ValueError(rule) from None
     if result not in allowed:
-        raise ValueError(f"{name} must be {allowed[0]} or {allowed[1]}, got {dtype!r}")
+        raise ValueError(rule)
     return result
 
 

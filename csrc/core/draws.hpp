@@ -27,8 +27,8 @@ LVM_HD float unit_of_word(uint32_t word) {
   return (k ? float(k) : 0.5f) * 0x1p-24f;
 }
 
-// u = k / 2^31 rounded to a float, and 2^-32 in place of 0: 0 < u <= 1. Where a logarithm is taken 24 bits would cut the
-// tail off too soon.
+// u = k / 2^31 rounded to a float, and 2^-32 in place of 0: 0 < u <= 1. Where a logarithm is taken 24 bits would cut
+// the tail off too soon.
 LVM_HD float fine_unit_of_word(uint32_t word) {
   const int32_t k = int32_t(word >> 1);
   return (k ? float(k) : 0.5f) * 0x1p-31f;

@@ -1,6 +1,6 @@
 // Philox4x32-10: 128 random bits as a function of a counter and a key.
 //
-// J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC'11), section 3.3.
+// J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3 (SC'11).
 // The same integers on every device; there is no state to keep or to share.
 #pragma once
 

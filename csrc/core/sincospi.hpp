@@ -7,9 +7,9 @@ namespace lvm {
 
 // sin(pi r) and cos(pi r) for |r| <= 1/4; P is Real or a pack of it.
 //
-// sin(pi r) = pi r + r z S(z) and cos(pi r) = 1 + z C(z) with z = r^2, the polynomials those that agree at the Chebyshev
-// nodes: relative errors of 2^-56 and 2^-62 (float: 2^-35 and 2^-32). pi is in two parts, so that the sum's last rounding is
-// nearly all of the error.
+// sin(pi r) = pi r + r z S(z) and cos(pi r) = 1 + z C(z) with z = r^2, the polynomials those that agree at the
+// Chebyshev nodes: relative errors of 2^-56 and 2^-62 (float: 2^-35 and 2^-32). pi is in two parts, so that the sum's
+// last rounding is nearly all of the error.
 template <class Real, class P>
 LVM_HD void sincospi_reduced(P r, P& sine, P& cosine) {
   const P z = r * r;
@@ -41,8 +41,8 @@ LVM_HD void sincospi_reduced(P r, P& sine, P& cosine) {
   cosine = P(Real(1)) + z * c;
 }
 
-// sin(pi x) and cos(pi x) for |x| < 2^30, at most about 1 ulp off: x = q / 2 + r with a whole number q of quarter turns, all
-// exact, where sin(M_PI * x) would have lost digits before it began.
+// sin(pi x) and cos(pi x) for |x| < 2^30, at most about 1 ulp off: x = q / 2 + r with a whole number q of quarter
+// turns, all exact, where sin(M_PI * x) would have lost digits before it began.
 template <class T>
 LVM_HD void sincospi_(T x, T& sine, T& cosine) {
   const int64_t turns = int64_t(T(2) * x + (x < T(0) ? T(-0.5) : T(0.5)));

@@ -33,8 +33,8 @@ LVM_HD To bits_as(From from) {
 // log x for positive normal x, at most about 1 ulp off; no other x is meant.
 //
 // With x = 2^n (1 + f), sqrt(1/2) <= 1 + f < sqrt(2), and w = f / (2 + f): log(1 + f) = 2 w + w R(w^2)
-// = f - (f^2/2 - w (f^2/2 + R)), in which f is exact and what is taken from it small. R's polynomial agrees with it at the
-// Chebyshev nodes, to 2^-57 of the result (float: 2^-35). n log 2 is in two parts, the first exact.
+// = f - (f^2/2 - w (f^2/2 + R)), in which f is exact and what is taken from it small. R's polynomial agrees with it at
+// the Chebyshev nodes, to 2^-57 of the result (float: 2^-35). n log 2 is in two parts, the first exact.
 template <class T>
 LVM_HD Pack<T> log_(Pack<T> x) {
   using C = ExpConstants<T>;

@@ -1,7 +1,7 @@
 // Random draws: Philox blocks in 64-bit lanes, and what csrc/core/draws.hpp makes of their words.
 //
-// Per block: 20 multiplications of 32 by 32 bits and 60 cheap operations. A draw is the same bits wherever it stands in a
-// pack and in a range: every one is computed in packs, those of the ends through a buffer.
+// Per block: 20 multiplications of 32 by 32 bits and 60 cheap operations. A draw is the same bits wherever it stands in
+// a pack and in a range: every one is computed in packs, those of the ends through a buffer.
 #include "core/draws.hpp"
 #include "cpu/arch.hpp"
 #include "cpu/pack.hpp"
