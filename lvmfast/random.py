@@ -14,7 +14,7 @@ import secrets
 import numpy as np
 
 from lvmfast import _backend
-from lvmfast._validation import as_float_array, check_integer, check_target
+from lvmfast._validation import as_float_array, as_shape, check_integer, check_target
 
 __all__ = ["bits", "exponential", "normal", "philox", "uniform"]
 
@@ -66,7 +66,7 @@ def uniform(low=0.0, high=1.0, size=None, *, rng=None, dtype=None, out=None, sta
     low, high = request.parameters
     with np.errstate(over="ignore"):
         width = high - low
-    if not np.isfinite(width).all():
+    if type(width) is not float and not np.isfinite(width).all():
         raise ValueError(f"high - low must be finite in {request.dtype}, got {np.max(np.abs(width))}")
     return request.filled("fill_uniform", rng, start, scale=width, shift=low)
 
@@ -188,34 +188,35 @@ def seed_of(rng) -> int:
 
 
 class _Request:
-    """What a call asks for: parameters as finite arrays of the result's dtype, its shape and where it goes."""
+    """What a call asks for: parameters as floats or finite arrays of the dtype, the result's shape, where it goes."""
 
     def __init__(self, parameters: dict, size, dtype, out, allowed=_FLOATS):
         self.out, self.scalar = out, False
         _backend.module_for(out)
-        arrays = {name: as_float_array(value, name) for name, value in parameters.items()}
-        given = [a.dtype for name, a in arrays.items() if not isinstance(parameters[name], numbers.Real)]
+        values = {name: _number_or_array(value, name) for name, value in parameters.items()}
+        given = [a.dtype for name, a in values.items() if not isinstance(parameters[name], numbers.Real)]
         if dtype is not None:
             self.dtype = _as_dtype(dtype, allowed)
         elif isinstance(out, np.ndarray):
             self.dtype = _as_dtype(out.dtype, allowed, "the dtype of out")
         else:
             self.dtype = allowed[1] if given and all(d == np.float32 for d in given) else allowed[0]
-        self.parameters = [_finite(a, name, self.dtype) for name, a in arrays.items()]
+        self.parameters = [_finite(a, name, self.dtype) for name, a in values.items()]
+        self.arrays = [a for a in self.parameters if isinstance(a, np.ndarray)]
         self.shape = self._shape(size)
         if out is not None:
             check_target(out, "out", self.shape, self.dtype)
 
     def _shape(self, size) -> tuple[int, ...]:
         """The result's shape: ``size``, or that of ``out``, or the one to which the parameters broadcast."""
-        shapes = [a.shape for a in self.parameters]
-        shape, name = None if size is None else _as_shape(size), "size"
+        shapes = [a.shape for a in self.arrays]
+        shape, name = None if size is None else as_shape(size), "size"
         if size is None and isinstance(self.out, np.ndarray):
             shape, name = self.out.shape, "the shape of out"
-        together = _broadcast(*shapes)
+        together = _broadcast(*shapes) if shapes else ()
         if together is None:
             raise ValueError(f"the parameters must broadcast, got shapes {' and '.join(map(str, shapes))}")
-        if shape is not None and _broadcast(together, shape) != shape:
+        if shape is not None and together != () and _broadcast(together, shape) != shape:
             raise ValueError(f"the parameters, {together} together, must broadcast to {name}, got {shape}")
         self.scalar = shape is None and together == ()
         return together if shape is None else shape
@@ -228,7 +229,7 @@ class _Request:
             raise ValueError(f"start + the number of draws must be below 2**63, got {start} + {size}")
         seed, out = seed_of(rng), self.out
         direct = out is not None and out.flags.c_contiguous and out.flags.aligned
-        if direct and not any(np.may_share_memory(out, a) for a in self.parameters):
+        if direct and not any(np.may_share_memory(out, a) for a in self.arrays):
             draws = out
         elif self.dtype.kind == "f":
             draws = _backend.empty(self.shape, self.dtype)
@@ -236,9 +237,9 @@ class _Request:
             draws = np.empty(self.shape, self.dtype)
         getattr(_backend.module_for(draws), fill)(draws, start, seed)
         with np.errstate(over="ignore", under="ignore"):
-            if scale is not None and (scale.ndim or scale != 1):
+            if scale is not None and (isinstance(scale, np.ndarray) or scale != 1):
                 np.multiply(draws, scale, out=draws)
-            if shift is not None and (shift.ndim or shift != 0):
+            if shift is not None and (isinstance(shift, np.ndarray) or shift != 0):
                 np.add(draws, shift, out=draws)
         if out is not None:
             if draws is not out:
@@ -255,26 +256,24 @@ def _broadcast(*shapes) -> tuple[int, ...] | None:
 
 
 def _as_dtype(dtype, allowed, name="dtype") -> np.dtype:
-    rule = f"{name} must be {allowed[0]} or {allowed[1]}, got {dtype!r}"
     try:
         result = np.dtype(dtype)
     except TypeError:
-        raise ValueError(rule) from None
+        result = np.dtype(object)
     if result not in allowed:
-        raise ValueError(rule)
+        raise ValueError(f"{name} must be {allowed[0]} or {allowed[1]}, got {dtype!r}")
     return result
 
 
-def _as_shape(size) -> tuple[int, ...]:
-    extents = tuple(size) if isinstance(size, (tuple, list, np.ndarray)) else (size,)
-    if any(isinstance(n, (bool, np.bool_)) or not isinstance(n, numbers.Integral) for n in extents):
-        raise TypeError(f"size must be an int or a tuple of ints >= 0, got {size!r}")
-    if any(n < 0 for n in extents):
-        raise ValueError(f"size must be an int or a tuple of ints >= 0, got {size!r}")
-    return tuple(int(n) for n in extents)
+def _number_or_array(value, name: str):
+    if type(value) in (int, float) and abs(value) <= 2.0**53:  # finite in both dtypes
+        return float(value)
+    return as_float_array(value, name)
 
 
-def _finite(array: np.ndarray, name: str, dtype) -> np.ndarray:
+def _finite(array, name: str, dtype):
+    if isinstance(array, float):
+        return array
     with np.errstate(over="ignore"):
         array = array.astype(dtype, copy=False)
     if not np.isfinite(array).all():
@@ -282,8 +281,8 @@ def _finite(array: np.ndarray, name: str, dtype) -> np.ndarray:
     return array
 
 
-def _check_not_negative(scale: np.ndarray) -> None:
-    if (scale < 0).any():
+def _check_not_negative(scale) -> None:
+    if scale < 0 if isinstance(scale, float) else (scale < 0).any():
         raise ValueError(f"scale must be >= 0, got {np.min(scale)}")
 
 
