@@ -1,6 +1,6 @@
 """lvmfast: a compiled backend for latent-variable models."""
 
-from lvmfast import bijectors, datasets, exceptions, kernels, linalg, optim, priors
+from lvmfast import bijectors, datasets, exceptions, kernels, linalg, optim, priors, random
 from lvmfast._backend import cpu as _cpu_module
 from lvmfast._backend import get_num_threads, release_memory, set_num_threads
 from lvmfast.models import GPLVM, GPR
@@ -19,6 +19,7 @@ __all__ = [
     "linalg",
     "optim",
     "priors",
+    "random",
     "release_memory",
     "set_num_threads",
 ]

@@ -164,6 +164,11 @@ def namespace(*arrays):
     return _gpu.stack().cupy if any(map(is_gpu, arrays)) else np
 
 
+def namespace_on(device: str):
+    """NumPy for "cpu", CuPy for "cuda"."""
+    return _gpu.stack().cupy if device == "cuda" else np
+
+
 def to_numpy(array):
     """A NumPy array from either device; anything else as it is."""
     if not is_gpu(array):

@@ -12,6 +12,7 @@ __all__ = [
     "as_float_array",
     "as_lines",
     "as_matrix",
+    "as_shape",
     "broadcast_batch",
     "check_callback",
     "check_choice",
@@ -55,6 +56,18 @@ def as_matrix(value, name: str, *, columns: int | None = None, dtype=None, finit
         row, column = (int(i) for i in xp.argwhere(~xp.isfinite(array))[0])
         raise ValueError(f"{name} must be finite, got {array[row, column]} at row {row}, column {column}")
     return xp.ascontiguousarray(array, dtype=dtype)
+
+
+def as_shape(size) -> tuple[int, ...]:
+    """``size``, an int or a tuple of ints >= 0, as a tuple."""
+    if type(size) is int and size >= 0:
+        return (size,)
+    extents = tuple(size) if isinstance(size, (tuple, list, np.ndarray)) else (size,)
+    if any(isinstance(n, (bool, np.bool_)) or not isinstance(n, numbers.Integral) for n in extents):
+        raise TypeError(f"size must be an int or a tuple of ints >= 0, got {size!r}")
+    if any(n < 0 for n in extents):
+        raise ValueError(f"size must be an int or a tuple of ints >= 0, got {size!r}")
+    return tuple(int(n) for n in extents)
 
 
 def common_dtype(*arrays) -> np.dtype:

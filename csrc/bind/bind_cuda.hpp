@@ -8,6 +8,7 @@
 #include "bind/bind_gpr.hpp"
 #include "bind/bind_kernels.hpp"
 #include "bind/bind_linalg.hpp"
+#include "bind/bind_random.hpp"
 #include "device/cuda.hpp"
 
 namespace lvm {
@@ -38,6 +39,7 @@ inline void bind_cuda(py::module_& m) {
   bind_kernels<Cuda, float>(m);
   bind_elementwise_functions<Cuda, double>(m);
   bind_elementwise_functions<Cuda, float>(m);
+  bind_random<Cuda>(m);
   bind_gplvm_objective<Cuda, double>(m, "GplvmObjective64");
   bind_gplvm_objective<Cuda, float>(m, "GplvmObjective32");
   bind_gplvm_projection<Cuda>(m);

@@ -4,6 +4,7 @@
 #include "bind/bind_gpr.hpp"
 #include "bind/bind_kernels.hpp"
 #include "bind/bind_linalg.hpp"
+#include "bind/bind_random.hpp"
 #include "bind/bind_runtime.hpp"
 #include "device/cpu.hpp"
 
@@ -24,6 +25,10 @@ PYBIND11_MODULE(_cpu, m) {
   const auto exp = [](const auto* x, auto* y, int64_t n) { lvm::Cpu::exp(x, y, n); };
   bind::bind_elementwise<lvm::Cpu, double>(m, "exp", "y = exp(x), the exponential inside the kernels.", exp);
   bind::bind_elementwise<lvm::Cpu, float>(m, "exp", "y = exp(x), the exponential inside the kernels.", exp);
+  bind::bind_philox(m);
+  bind::bind_random<lvm::Cpu>(m);
+  bind::bind_draws_of_words<lvm::Cpu, double>(m);
+  bind::bind_draws_of_words<lvm::Cpu, float>(m);
   bind::bind_gplvm_objective<lvm::Cpu, double>(m, "GplvmObjective64");
   bind::bind_gplvm_objective<lvm::Cpu, float>(m, "GplvmObjective32");
   bind::bind_gplvm_projection<lvm::Cpu>(m);

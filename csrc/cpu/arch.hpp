@@ -31,6 +31,10 @@ template <class T>
 int64_t cholesky_update_size(int64_t n, int64_t m);
 template <class T>
 void cholesky_update_group(const CholeskyUpdateTask<T>&, int64_t group);
+template <class T>
+void fill_random(Distribution, uint64_t seed, int64_t begin, int64_t end, T* out);
+template <class T>
+void draws_of_words(Distribution, const uint32_t* words, int64_t blocks, T* out);
 
 const KernelTable& table();
 

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/covariance.hpp"
+#include "core/draws.hpp"
 #include "device/cotangent.hpp"
 #include "device/pair_task.hpp"
 
@@ -99,6 +100,10 @@ struct KernelFunctions {
   int64_t (*cholesky_update_rows)();                      // rows of a tile
   int64_t (*cholesky_update_size)(int64_t n, int64_t m);  // numbers of all reflections
   void (*cholesky_update_group)(const CholeskyUpdateTask<T>&, int64_t group);
+  // out[i - begin] = draw i of a distribution, for i in [begin, end); of bits the whole numbers of T's size
+  void (*fill_random)(Distribution, uint64_t seed, int64_t begin, int64_t end, T* out);
+  // the draws of blocks whose four words each are given: what fill_random does after Philox
+  void (*draws_of_words)(Distribution, const uint32_t* words, int64_t blocks, T* out);
 };
 
 struct KernelTable {

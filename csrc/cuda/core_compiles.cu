@@ -3,6 +3,7 @@
 #include "core/bijector.hpp"
 #include "core/config.hpp"
 #include "core/covariance.hpp"
+#include "core/draws.hpp"
 
 namespace lvm {
 
@@ -13,9 +14,25 @@ __device__ T pair(T x, const Shape<T>& shape) {
   return F::value(x, shape) + value + slope + by_shape;
 }
 
+template <Distribution D, class T>
+__device__ T first_draw(const PhiloxWords& words) {
+  T draws[kDrawsPerBlock<T>];
+  draws_of_block<D>(words, draws);
+  return draws[0];
+}
+
+template <class T>
+__device__ T random_draws(T x) {
+  const PhiloxWords words = philox_at(uint64_t(x), threadIdx.x, 0, 1);
+  T sum = first_draw<Distribution::uniform, T>(words) + first_draw<Distribution::normal, T>(words);
+  sum += T(first_draw<Distribution::bits, uint64_t>(words)) + T(first_draw<Distribution::bits, uint32_t>(words));
+  return sum + first_draw<Distribution::exponential, T>(words);
+}
+
 template <class T>
 __device__ T all_of_core(T x) {
   T sum = exp_(x) + log_(x) + log1p_(x) + expm1_(x) + sqrt_(x) + min_(x, T(1)) + large_(x) + zero_unless_positive_(x, x);
+  sum += random_draws(x);
   sum += softplus(x) + softplus_derivative(x) + softplus_inverse(x);
   const Shape<T> shape{x, 3};
   sum += pair<Rbf>(x, shape) + pair<Matern12>(x, shape) + pair<Matern32>(x, shape) + pair<Matern52>(x, shape);

@@ -98,18 +98,27 @@ __device__ void stage_columns(const Points<T>& points, int64_t first, int column
   }
 }
 
-// Half of the tile's columns: sums of 4 rows and 4 columns of v.
+// What a thread multiplies: half of the tile's columns, for a group of rows and 4 columns of v.
+struct ProductPlace {
+  static constexpr int kHalf = kThreads / kHalves;
+  int half, own, row_group, column;
+  __device__ static ProductPlace of(int thread) {
+    const int own = thread % kHalf, groups = kColumns / kMicro;
+    return {thread / kHalf, own, own / groups, own % groups * kMicro};
+  }
+};
+
 template <class T>
-__device__ void multiply_tiles(const ProductShared<T>& shared, int half, int row_group, int column,
-                               double (&total)[kMicro * kMicro]) {
+__device__ void multiply_tiles(const ProductShared<T>& shared, double (&total)[kMicro * kMicro]) {
+  const ProductPlace place = ProductPlace::of(fresh_thread_index());
   constexpr bool kDirect = sizeof(T) == sizeof(double);  // sums of their own only cost registers
   Micro<T> sum;
   fill(sum, T(0));
-  for (int line = half * (kTile / kHalves); line < (half + 1) * (kTile / kHalves); ++line) {
+  for (int line = place.half * (kTile / kHalves); line < (place.half + 1) * (kTile / kHalves); ++line) {
     T k[kMicro], v[kMicro];
-    load_members(shared.k + line * kPitch<T>, row_group, k);
+    load_members(shared.k + line * kPitch<T>, place.row_group, k);
     LVM_UNROLL for (int c = 0; c < kMicro; c += Vec<T>::kSize) {
-      const Vec<T> some = *reinterpret_cast<const Vec<T>*>(shared.v + line * kColumnPitch<T> + column + c);
+      const Vec<T> some = *reinterpret_cast<const Vec<T>*>(shared.v + line * kColumnPitch<T> + place.column + c);
       LVM_UNROLL for (int w = 0; w < Vec<T>::kSize; ++w) v[c + w] = some.x[w];
     }
     LVM_UNROLL for (int r = 0; r < kMicro; ++r) {
@@ -134,16 +143,13 @@ __global__ void __launch_bounds__(kThreads, 2) many_products_kernel(const __grid
                                                                     const ProductTask<T> task) {
   LVM_SHARED(bytes);
   const ProductShared<T> shared(bytes);
-  const At at = At::squares(thread_index());
-  constexpr int kHalf = kThreads / kHalves;
-  const int half = thread_index() / kHalf, own = thread_index() % kHalf;
-  const int row_group = own / (kColumns / kMicro), column = own % (kColumns / kMicro) * kMicro;
   for (int64_t u = blockIdx.x; u < task.units; u += gridDim.x) {
     const Unit unit = Unit::of(u / task.chunks, task.sides, task.splits);
     const int first = static_cast<int>(u % task.chunks) * kColumns;
     const int64_t i = int64_t(unit.row_block) * kTile;
     double total[kMicro * kMicro] = {};
     for (int block = unit.first; block < unit.last; ++block) {
+      const At at = At::squares(fresh_thread_index());
       Micro<T> k;
       tile.values(task.sides, i, int64_t(block) * kTile, at, shared.v, k);
       clear_beyond(task.sides, int64_t(block) * kTile, at, k);
@@ -155,19 +161,20 @@ __global__ void __launch_bounds__(kThreads, 2) many_products_kernel(const __grid
       }
       stage_columns(task.v, int64_t(block) * kTile, first, task.columns, shared.v);
       __syncthreads();
-      multiply_tiles(shared, half, row_group, column, total);
+      multiply_tiles(shared, total);
       __syncthreads();
     }
+    const ProductPlace place = ProductPlace::of(fresh_thread_index());
     double* lines = reinterpret_cast<double*>(bytes);  // the second half's sums
     LVM_UNROLL for (int k = 0; k < kMicro * kMicro; ++k) {
-      if (half == 1) lines[k * kHalf + own] = total[k];
+      if (place.half == 1) lines[k * ProductPlace::kHalf + place.own] = total[k];
     }
     __syncthreads();
     LVM_UNROLL for (int k = 0; k < kMicro * kMicro; ++k) {
-      const int c = first + column + k % kMicro;
-      if (half == 1 || c >= task.columns) continue;
+      const int c = first + place.column + k % kMicro;
+      if (place.half == 1 || c >= task.columns) continue;
       double* line = task.partial + (int64_t(unit.split) * task.columns + c) * task.stride + i;
-      line[At::member<T>(row_group, k / kMicro)] = total[k] + lines[k * kHalf + own];
+      line[At::member<T>(place.row_group, k / kMicro)] = total[k] + lines[k * ProductPlace::kHalf + place.own];
     }
     __syncthreads();
   }

@@ -10,7 +10,7 @@
 
 namespace lvm::cuda::pairs {
 
-// The leaves lie among a kernel's arguments, of which there may be 4 KiB: nothing is to be uploaded, or outlives a call.
+// The leaves lie among a kernel's arguments, of which there may be 4 KiB: no upload, nothing to keep.
 constexpr int kMostLeaves = 48;
 
 // A leaf's value goes to the top of the stack as `set` (nothing is there yet), `push`, or, if its sum or product with

@@ -1,8 +1,8 @@
 // Kernel matrices in memory.
 //
 // Per pair of points: 2 operations a feature and about 20 for the exponential, against one number written; with the
-// same points twice half the pairs are worked out and written twice, the second time through shared memory, so that both
-// times are whole lines.
+// same points twice half the pairs are worked out and written twice, the second time through shared memory, so that
+// both times are whole lines.
 #pragma once
 
 #include <cmath>

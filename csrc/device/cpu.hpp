@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -228,6 +229,31 @@ struct Cpu {
     cpu::kernels_for<T>().exp(x, y, n);
   }
 
+  // out[i] = draw start + i of a distribution (see core/draws.hpp), whatever the threads and their ranges.
+  template <class T>
+  static void fill_uniform(T* out, int64_t n, int64_t start, uint64_t seed) {
+    fill_random(Distribution::uniform, out, n, start, seed);
+  }
+  template <class T>
+  static void fill_normal(T* out, int64_t n, int64_t start, uint64_t seed) {
+    fill_random(Distribution::normal, out, n, start, seed);
+  }
+  template <class T>
+  static void fill_exponential(T* out, int64_t n, int64_t start, uint64_t seed) {
+    fill_random(Distribution::exponential, out, n, start, seed);
+  }
+  // T = uint64_t or uint32_t; the kernels only move these bits.
+  template <class T>
+  static void fill_bits(T* out, int64_t n, int64_t start, uint64_t seed) {
+    using Real = std::conditional_t<sizeof(T) == 8, double, float>;
+    fill_random(Distribution::bits, reinterpret_cast<Real*>(out), n, start, seed);
+  }
+  // The draws of blocks of four words each.
+  template <class T>
+  static void draws_of_words(Distribution distribution, const uint32_t* words, int64_t blocks, T* out) {
+    cpu::kernels_for<T>().draws_of_words(distribution, words, blocks, out);
+  }
+
   // Row-major square matrices: the lower triangle to another one with zeros above; onto the upper triangle; the mean of a
   // matrix and its transpose.
   template <class T>
@@ -276,6 +302,15 @@ struct Cpu {
     });
   }
 
+  template <class T>
+  static void fill_random(Distribution distribution, T* out, int64_t n, int64_t start, uint64_t seed) {
+    const auto& kernel = cpu::kernels_for<T>();
+    for_ranges(n, kFillGrain, [&](int64_t begin, int64_t end) {
+      kernel.fill_random(distribution, seed, start + begin, start + end, out + begin);
+    });
+  }
+
+  static constexpr int64_t kFillGrain = int64_t(1) << 14;     // draws: tens of microseconds
   static constexpr int64_t kMapGrain = 1024;
   static constexpr int64_t kDirectFeatures = 16;
   static constexpr int64_t kWorthThreads = int64_t(1) << 20;  // numbers touched, about

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cuda/loops.cuh"
+#include "cuda/random.cuh"
 #include "device/cuda_blas.hpp"
 #include "device/cuda_context.hpp"
 #include "device/cuda_gram.hpp"
@@ -89,6 +90,28 @@ struct Cuda {
     T* host_ = nullptr;
     int64_t size_ = 0;
   };
+
+  // out[i] = draw start + i of a distribution (see core/draws.hpp).
+  template <class T>
+  static void fill_uniform(T* out, int64_t n, int64_t start, uint64_t seed) {
+    cuda::fill_uniform(cuda_context().stream, out, n, start, seed);
+    check_launch("fill_uniform");
+  }
+  template <class T>
+  static void fill_normal(T* out, int64_t n, int64_t start, uint64_t seed) {
+    cuda::fill_normal(cuda_context().stream, out, n, start, seed);
+    check_launch("fill_normal");
+  }
+  template <class T>
+  static void fill_exponential(T* out, int64_t n, int64_t start, uint64_t seed) {
+    cuda::fill_exponential(cuda_context().stream, out, n, start, seed);
+    check_launch("fill_exponential");
+  }
+  template <class T>
+  static void fill_bits(T* out, int64_t n, int64_t start, uint64_t seed) {
+    cuda::fill_bits(cuda_context().stream, out, n, start, seed);
+    check_launch("fill_bits");
+  }
 
   // Work that comes again and again.
   using Recorder = CudaGraph;

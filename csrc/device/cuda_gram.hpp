@@ -2,8 +2,8 @@
 // the present call; nothing of the size of the kernel matrix is ever held.
 //
 // Sums are added in an order that depends on the numbers of points, features and multiprocessors alone. The variances
-// and shapes are read from device memory when the kernels run, so that what a CUDA graph has captured can be replayed with
-// others; scratch memory belongs to the CudaPreparedKernel, which has to live as long as such a graph.
+// and shapes are read from device memory when the kernels run, so that what a CUDA graph has captured can be replayed
+// with others; scratch memory belongs to the CudaPreparedKernel, which has to live as long as such a graph.
 #pragma once
 
 #include <algorithm>
