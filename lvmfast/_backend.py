@@ -226,9 +226,9 @@ def module_for(*arrays, **named):
     return stack.enter(array for _, array in gpu)
 
 
-def module_on(device: str):
-    """The compiled module of "cpu" or "cuda", told to work on CuPy's current stream."""
-    return _gpu.stack().enter() if device == "cuda" else _cpu
+def module_on(device: str, *arrays):
+    """The compiled module of "cpu" or "cuda", told to work on CuPy's current stream, on the GPU of the arrays."""
+    return _gpu.stack().enter(arrays) if device == "cuda" else _cpu
 
 
 def usable_device(device: str) -> str:

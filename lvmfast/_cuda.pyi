@@ -1,7 +1,8 @@
 """The compiled module for NVIDIA GPUs; internal.
 
-It offers what ``_cpu.pyi`` says from ``KernelTree`` and ``cholesky`` on, under the same names, with CuPy arrays where points,
-matrices and draws are NumPy arrays there; parameters, statuses and what a fit moves stay NumPy arrays. Here is what it has besides.
+It offers what ``_cpu.pyi`` says from ``KernelTree`` and ``cholesky`` on, under the same names, with CuPy arrays where
+points, matrices and draws are NumPy arrays there; parameters, statuses and what a fit moves stay NumPy arrays. Here is
+what it has besides.
 """
 
 from collections.abc import Callable

@@ -98,8 +98,11 @@ def is_gpu(array) -> bool:
     """Whether an object is an array in the memory of a CUDA device."""
     if array is None or isinstance(array, (np.ndarray, np.generic, list, tuple, float, int, str)):
         return False
-    if hasattr(array, "__cuda_array_interface__"):
-        return True
+    try:
+        if hasattr(array, "__cuda_array_interface__"):
+            return True
+    except RuntimeError as error:  # PyTorch's tensors that require gradients
+        raise TypeError(f"an array on the GPU cannot be used ({error}); detach it first") from None
     device = getattr(array, "__dlpack_device__", None)
     if device is None or not hasattr(array, "__dlpack__"):
         return False
@@ -175,26 +178,17 @@ def _make() -> Stack:
         raise _CannotUse("built, but CUDA finds no device")
     try:
         return Stack(_cuda, cupy)
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError, RuntimeError) as error:
         raise _CannotUse(f"built, but cuBLAS or cuSOLVER cannot be used ({error})") from None
 
 
 def _install_loaded(module) -> None:
-    libraries = _loaded_libraries(("libcublas.so", "libcusolver.so"))
+    # Symbols are looked up in CuPy's own extensions, and so in the libraries that these are linked to: another version
+    # of them, of another package, may be in the process too.
+    from cupy_backends.cuda.libs import cublas, cusolver
+
+    libraries = [ctypes.CDLL(extension.__file__) for extension in (cublas, cusolver)]
     module.install_libraries(functools.partial(_address, libraries))
-
-
-def _loaded_libraries(names) -> list:
-    """The libraries of these names that the process has loaded."""
-    with open("/proc/self/maps") as maps:
-        paths = {line.split(maxsplit=5)[-1].strip() for line in maps if "/" in line}
-    found = []
-    for name in names:
-        path = next((p for p in sorted(paths) if p.rsplit("/", 1)[-1].startswith(name)), None)
-        if path is None:
-            raise OSError(f"CuPy has not loaded {name}")
-        found.append(ctypes.CDLL(path))
-    return found
 
 
 def _address(libraries, name: str) -> int:

@@ -45,8 +45,8 @@ def uniform(low=0.0, high=1.0, size=None, *, rng=None, dtype=None, out=None, sta
     start : int, default=0
         Index of the first draw: ``uniform(size=n, start=k)`` are the draws from ``k`` to ``k + n``.
     device : "auto", "cpu" or "cuda", default="auto"
-        Where the draws are made and stay: "auto" is where ``out`` or the parameters that are arrays are. The bits are the
-        same on both, and the draws to rounding.
+        Where the draws are made and stay: "auto" is where ``out`` or the parameters that are arrays are. The bits are
+        the same on both, and the draws to rounding.
 
     Returns
     -------

@@ -36,21 +36,41 @@ struct ClearUpper {
   }
 };
 
+// Whether a pivot is none: a library may carry NaN through.
+template <class T>
+struct BadDiagonal {
+  const T* factor;
+  int64_t n;
+  LVM_HD bool operator()(int64_t i) const {
+    const T pivot = factor[i * (n + 1)];
+    return !(pivot > T(0)) || !isfinite(pivot);
+  }
+};
+// The same for every member of a batch of small ones.
+template <class T>
+struct NoteBadDiagonal {
+  const T* factor;
+  int64_t n;
+  int* failure;
+  LVM_HD void operator()(int64_t b) const {
+    const BadDiagonal<T> bad{factor + b * n * n, n};
+    for (int64_t i = 0; i < n && failure[b] == 0; ++i) {
+      if (bad(i)) failure[b] = static_cast<int>(i + 1);
+    }
+  }
+};
+
 // What to report of each factor: the pivot that was lost, 1-based, negative if it is not finite; or 0.
 template <class T>
 struct PivotReport {
   const T* factor;
   int64_t n;
-  const int* failure;
+  const int *lost, *failure;  // what the library said, and what the diagonal shows
   double* report;
   LVM_HD void operator()(int64_t b) const {
-    const T* diagonal = factor + b * n * n;
-    int64_t lost = failure[b];
-    bool finite = lost > 0 && isfinite(diagonal[(lost - 1) * (n + 1)]);
-    for (int64_t i = 0; i < n && lost == 0; ++i) {  // a library may carry NaN through
-      if (!(diagonal[i * (n + 1)] > T(0)) || !isfinite(diagonal[i * (n + 1)])) lost = i + 1;
-    }
-    report[b] = static_cast<double>(finite ? lost : -lost);
+    const int at = failure[b];
+    const bool finite = lost[b] > 0 && isfinite(factor[b * n * n + (at - 1) * (n + 1)]);
+    report[b] = static_cast<double>(finite ? at : -at);
   }
 };
 
@@ -256,7 +276,7 @@ struct BatchLinalg<Cuda> {
   template <class T>
   class Factoriser {
    public:
-    Factoriser(int64_t batch, int64_t n) : n_(n), failure_(batch) { report_.reserve(batch); }
+    Factoriser(int64_t batch, int64_t n) : n_(n), failure_(2 * batch) { report_.reserve(batch); }
 
     void attempt(int64_t batch, const T* a, T* factor, double jitter) {
       const int64_t size = batch * n_ * n_;
@@ -269,7 +289,16 @@ struct BatchLinalg<Cuda> {
       } else {  // a row-major lower triangle is a column-major upper one
         for (int64_t b = 0; b < batch; ++b) CudaBlas<T>::potrf('U', n_, factor + b * n_ * n_, n_, failure_.data() + b);
       }
-      Cuda::map(batch, cuda::PivotReport<T>{factor, n_, failure_.data(), report_.device()});
+      int *lost = failure_.data(), *failure = lost + batch;
+      Cuda::copy(lost, failure, batch);
+      if (batch >= kTogether && n_ <= kSmall) {
+        Cuda::map(batch, cuda::NoteBadDiagonal<T>{factor, n_, failure});
+      } else {
+        for (int64_t b = 0; b < batch; ++b) {
+          Cuda::note_first(n_, cuda::BadDiagonal<T>{factor + b * n_ * n_, n_}, failure + b);
+        }
+      }
+      Cuda::map(batch, cuda::PivotReport<T>{factor, n_, lost, failure, report_.device()});
       Cuda::map(size, cuda::ClearUpper<T>{factor, n_});  // a library may work there
       report_.pull(batch);
       Cuda::wait();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "algo/gp_outcome.hpp"
@@ -55,7 +56,10 @@ class GplvmObjective {
     std::fill(d_x, d_x + n_ * q_, 0.0);
     std::fill(d_theta, d_theta + parameters, 0.0);
     bool again = KernelOfPoints<Device, T>::keep(kernel_, tree);
-    for (const Group& group : groups_) again = again && group.done && group.count <= kReplayRows;
+    for (Group& group : groups_) {
+      const bool done = std::exchange(group.done, false);
+      again = again && done && group.count <= kReplayRows;
+    }
     outcome_.reserve(parameters, n_ * q_);
     inputs_.reserve(parameters + 2);
     std::copy_n(theta, parameters, (inputs_.host() + 2));
@@ -72,7 +76,6 @@ class GplvmObjective {
         return outcome_.status(group.count, group.columns);
       };
       const auto mean = [&] { return outcome_.host_diagonal() / static_cast<double>(group.count) + noise; };
-      group.done = false;
       const Status status = escalate_jitter(policy, mean, jitter, attempt);
       if (!status) return status;
       group.done = true;

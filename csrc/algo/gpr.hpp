@@ -41,7 +41,8 @@ class GprObjective {
   Status evaluate(const KernelTree& tree, const double* theta, double noise, const JitterPolicy& policy, double& jitter,
                   GprResult* result, double* d_theta) {
     *result = {};
-    const bool again = KernelOfPoints<Device, T>::keep(kernel_, tree) && std::exchange(done_, false) && n_ <= kReplayRows;
+    const bool done = std::exchange(done_, false);
+    const bool again = KernelOfPoints<Device, T>::keep(kernel_, tree) && done && n_ <= kReplayRows;
     const int64_t parameters = tree.parameters;
     outcome_.reserve(parameters, 0);
     inputs_.reserve(parameters + 2);

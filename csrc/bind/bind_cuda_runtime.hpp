@@ -37,6 +37,13 @@ void install_cuda_functions(CudaLibraryFunctions<T>& functions, const std::strin
 }
 
 inline void bind_cuda_runtime(py::module_& m) {
+  py::register_local_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown) std::rethrow_exception(thrown);
+    } catch (const CudaError& error) {
+      py::set_error(py::module_::import("lvmfast.exceptions").attr("DeviceError"), error.what());
+    }
+  });
   m.def(
       "install_libraries",
       [](const py::function& address) {
@@ -74,6 +81,7 @@ inline void bind_cuda_runtime(py::module_& m) {
           check_cuda(cudaDeviceGetAttribute(&context.processors, cudaDevAttrMultiProcessorCount, device),
                      "cudaDeviceGetAttribute");
         }
+        check_cuda(cudaSetDevice(device), "cudaSetDevice");  // of this copy of the runtime; CuPy has its own
         context.device = device;
         context.take = &take_device_memory;
         context.give_back = &give_back_device_memory;

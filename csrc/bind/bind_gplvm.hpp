@@ -86,7 +86,7 @@ void bind_gplvm_projection(py::module_& m) {
         }
         return y;
       },
-      py::arg("x"), py::arg("w"), "y = x w; every row's result is the same bits whatever rows come with it.");
+      py::arg("x"), py::arg("w"), "y = x w; on the CPU every row's result is the same bits whatever rows come with it.");
   using Object = Guarded<GplvmProjection<Device>>;
   py::class_<Object>(m, "GplvmProjection", "f(x) = -log p(y | x, X, Y) of new rows of a fitted GPLVM.")
       .def(py::init([](const KernelTree& tree, const Array<double>& theta, const DeviceArray<Device, double>& x,

@@ -43,7 +43,7 @@ class CudaArray {
     owner_ = py::reinterpret_borrow<py::object>(source);
     shape_ = py::cast<std::vector<py::ssize_t>>(info["shape"]);
     const auto data = py::cast<std::pair<uintptr_t, bool>>(info["data"]);
-    data_ = reinterpret_cast<T*>(data.first);
+    data_ = reinterpret_cast<T*>(data.first ? data.first : kNothing);  // null would mean: no array
     read_only_ = data.second;
     std::vector<py::ssize_t> packed(shape_.size());
     py::ssize_t bytes = sizeof(T);
@@ -80,6 +80,7 @@ class CudaArray {
   const py::object& owner() const { return owner_; }
 
  private:
+  static constexpr uintptr_t kNothing = 256;  // the address of an array without numbers
   static constexpr char kind() { return std::is_floating_point_v<T> ? 'f' : std::is_signed_v<T> ? 'i' : 'u'; }
   py::object owner_;
   std::vector<py::ssize_t> shape_, strides_;

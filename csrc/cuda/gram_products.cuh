@@ -197,15 +197,16 @@ struct PartialLines {
 };
 
 // Numbers of scratch.
+inline int64_t product_chunks(int64_t columns) { return columns > kFew ? (columns + kColumns - 1) / kColumns : 1; }
 inline int64_t product_scratch(const Sides& sides, int64_t columns) {
-  return column_splits(sides) * columns * sides.row_blocks() * kTile;
+  return column_splits(sides, product_chunks(columns)) * columns * sides.row_blocks() * kTile;
 }
 
 // out(i, c) += sum_j k_ij v(j, c). blocks: as for values.
 template <class Tile, class T>
 void products(const Tile& tile, const Sides& sides, int64_t blocks, const Points<T>& v, int64_t columns,
               double* partial, double* out, int64_t out_stride) {
-  const int64_t splits = column_splits(sides), chunks = columns > kFew ? (columns + kColumns - 1) / kColumns : 1;
+  const int64_t chunks = product_chunks(columns), splits = column_splits(sides, chunks);
   const int64_t units = sides.row_blocks() * splits * chunks, stride = sides.row_blocks() * kTile;
   const ProductTask<T> task{sides, splits, chunks, units, v, columns, partial, stride};
   const cudaStream_t stream = cuda_context().stream;

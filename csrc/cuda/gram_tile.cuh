@@ -234,8 +234,10 @@ struct Unit {
 };
 
 // How many parts the columns are cut into: so many blocks that the last to finish cost little, each with a few tiles.
-inline int64_t column_splits(const Sides& sides) {
-  const int64_t rows = sides.row_blocks(), cols = sides.col_blocks(), processors = cuda_context().processors;
+// chunks: how often each row block comes anyway.
+inline int64_t column_splits(const Sides& sides, int64_t chunks = 1) {
+  const int64_t rows = sides.row_blocks() * chunks, cols = sides.col_blocks(), processors = cuda_context().processors;
+  if (rows == 0 || cols == 0) return 1;
   const auto each = [rows](int64_t blocks) { return (blocks + rows - 1) / rows; };
   const int64_t some = std::min(each(16 * processors), std::max(cols / 4, each(2 * processors)));
   return std::max<int64_t>(1, std::min(some, cols));

@@ -15,6 +15,7 @@
 #include "device/cuda_graph.hpp"
 #include "device/leaf_map.hpp"
 #include "device/matrix.hpp"
+#include "device/pinned_block.hpp"
 #include "device/status.hpp"
 
 namespace lvm {
@@ -63,32 +64,18 @@ struct Cuda {
   template <class T>
   class Shared {
    public:
-    Shared() = default;
-    Shared(const Shared&) = delete;
-    Shared& operator=(const Shared&) = delete;
-    ~Shared() {
-      if (host_) cudaFreeHost(host_);
-    }
     T* reserve(int64_t n) {
       device_.reserve(n);
-      if (n > size_) {
-        if (host_) cudaFreeHost(host_);
-        host_ = nullptr;
-        size_ = 0;
-        check_cuda(cudaMallocHost(reinterpret_cast<void**>(&host_), n * sizeof(T)), "cudaMallocHost");
-        size_ = n;
-      }
-      return host_;
+      return static_cast<T*>(pinned_.reserve(n * sizeof(T)));
     }
-    T* host() { return host_; }
+    T* host() { return static_cast<T*>(pinned_.data()); }
     T* device() { return device_.data(); }
-    void push(int64_t n) { copy_bytes(device_.data(), host_, n * sizeof(T), cudaMemcpyHostToDevice); }
-    void pull(int64_t n) { copy_bytes(host_, device_.data(), n * sizeof(T), cudaMemcpyDeviceToHost); }
+    void push(int64_t n) { copy_bytes(device_.data(), host(), n * sizeof(T), cudaMemcpyHostToDevice); }
+    void pull(int64_t n) { copy_bytes(host(), device_.data(), n * sizeof(T), cudaMemcpyDeviceToHost); }
 
    private:
     CudaBuffer<T> device_;
-    T* host_ = nullptr;
-    int64_t size_ = 0;
+    PinnedBlock pinned_;
   };
 
   // out[i] = draw start + i of a distribution (see core/draws.hpp).

@@ -30,7 +30,9 @@ struct CudaError : std::runtime_error {
 };
 
 inline void check_cuda(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) throw CudaError(std::string(what) + ": " + cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // the next launch is not to find it again
+  throw CudaError(std::string(what) + ": " + cudaGetErrorString(error));
 }
 inline void check_launch(const char* kernel) { check_cuda(cudaGetLastError(), kernel); }
 
@@ -54,6 +56,7 @@ class CudaBuffer {
     if (size <= size_) return data_;
     release();
     CudaContext& context = cuda_context();
+    if (!context.take) throw CudaError("this thread has not said where it works: no call of enter");
     data_ = static_cast<T*>(context.take(static_cast<size_t>(size) * sizeof(T), &owner_));
     give_back_ = context.give_back;
     size_ = size;

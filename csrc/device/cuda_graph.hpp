@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "device/cuda_context.hpp"
+#include "device/cuda_libraries.hpp"
 
 namespace lvm {
 
@@ -21,6 +23,9 @@ class CudaGraph {
     std::swap(stream_, other.stream_);
     std::swap(kept_, other.kept_);
     std::swap(refused_, other.refused_);
+    std::swap(device_, other.device_);
+    std::swap(cublas_, other.cublas_);
+    std::swap(cusolver_, other.cusolver_);
     return *this;
   }
   ~CudaGraph() {
@@ -37,8 +42,10 @@ class CudaGraph {
   // Does what enqueue() does. same: nothing has changed since the last call but what stands in memory.
   template <class F>
   void run(bool same, const F& enqueue) {
-    if (!same) {
-      forget();
+    const CudaContext& context = cuda_context();
+    if (!same || context.device != device_ || context.cublas != cublas_ || context.cusolver != cusolver_) {
+      forget();  // with other handles, whose workspace the graph would use, also
+      device_ = context.device, cublas_ = context.cublas, cusolver_ = context.cusolver;
       return enqueue();
     }
     if (!executable_ && (refused_ || !enabled() || !capture(enqueue))) return enqueue();
@@ -74,22 +81,16 @@ class CudaGraph {
     context.give_back = [](void*) noexcept {};
     bool done = true;
     cudaGraph_t graph = nullptr;
-    const auto end = [&] {
-      context = caller;
-      recorder = nullptr;
-      return cudaStreamEndCapture(stream_, &graph);
-    };
     try {
       enqueue();
-    } catch (const CudaError&) {
+    } catch (...) {  // what refuses to be captured, or too little memory: without a graph it may do
       done = false;
-    } catch (...) {
-      end();
-      if (graph) cudaGraphDestroy(graph);
-      refuse();
-      throw;
     }
-    done = end() == cudaSuccess && done && graph;
+    context = caller;
+    recorder = nullptr;
+    done = cudaStreamEndCapture(stream_, &graph) == cudaSuccess && done && graph;
+    cuda_libraries().cublas_set_stream(context.cublas, context.stream);  // the handles are the caller's
+    cuda_libraries().cusolver_set_stream(context.cusolver, context.stream);
     done = done && cudaGraphInstantiate(&executable_, graph, 0) == cudaSuccess;
     if (graph) cudaGraphDestroy(graph);
     return done || refuse();
@@ -132,6 +133,8 @@ class CudaGraph {
   cudaStream_t stream_ = nullptr;
   std::vector<Block> kept_;
   bool refused_ = false;
+  int device_ = -1;
+  void *cublas_ = nullptr, *cusolver_ = nullptr;
 };
 
 }  // namespace lvm

@@ -13,7 +13,7 @@ import numpy as np
 from lvmfast import _backend
 from lvmfast._backend import to_device, to_numpy
 from lvmfast.linalg import cholesky, cholesky_solve, solve_triangular
-from lvmfast.models._diagonal import add_to_diagonal
+from lvmfast.models._matrices import add_to_diagonal, column_squares
 
 CHUNK = 256  # rows of a batch that are worked on together
 CANDIDATES = 10  # nearest reconstructions from which a search may start
@@ -80,7 +80,7 @@ class Posterior:
 
     def _group_variance(self, part: _Part, K, prior: np.ndarray) -> np.ndarray:
         half = solve_triangular(part.L, self._rows(K, part))
-        return np.maximum(prior - to_numpy(_backend.namespace(half).einsum("ij,ij->j", half, half)), 0.0)
+        return np.maximum(prior - to_numpy(column_squares(half)), 0.0)
 
     # The device.
 
@@ -88,7 +88,7 @@ class Posterior:
         return to_device(np.ascontiguousarray(array), self.device)
 
     def _module(self):
-        return _backend.module_on(self.device)
+        return _backend.module_on(self.device, self.latents)
 
     def _cross(self, X_new: np.ndarray):
         """k(X, X_new), in this order: centred on the training latents, whatever is new."""
@@ -274,11 +274,11 @@ class _RowProblem:
         )
 
     def evaluate(self, x: np.ndarray):
-        _backend.module_on(self.posterior.device)
+        _backend.module_on(self.posterior.device, self.posterior.latents)
         return self.compiled.evaluate(np.ascontiguousarray(x), *self.arguments)
 
     def minimise(self, start: np.ndarray, tolerance: float, max_evaluations: int):
-        _backend.module_on(self.posterior.device)
+        _backend.module_on(self.posterior.device, self.posterior.latents)
         return self.compiled.minimise(start, *self.arguments, tolerance, max_evaluations)
 
     def reconstruction_distances(self) -> np.ndarray:

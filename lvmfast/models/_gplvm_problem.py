@@ -55,7 +55,11 @@ def group_columns(Y: np.ndarray) -> list[tuple[np.ndarray | None, np.ndarray]]:
 def reduce_columns(Y: np.ndarray, device: str = "cpu") -> tuple[np.ndarray, np.ndarray]:
     """``(R, V)`` with ``R @ V.T == Y``, ``V.T @ V == I`` and as few columns as Y has rank."""
     there = to_device(np.ascontiguousarray(Y), device)
-    U, s, Vt = (to_numpy(part) for part in namespace(there).linalg.svd(there, full_matrices=False))
+    linalg, Q = namespace(there).linalg, None
+    if device == "cuda" and Y.shape[0] > 2 * Y.shape[1]:  # cuSOLVER's decomposition is slow for tall matrices
+        Q, there = linalg.qr(there)
+    U, s, Vt = linalg.svd(there, full_matrices=False)
+    U, s, Vt = (to_numpy(part) for part in (U if Q is None else Q @ U, s, Vt))
     rank = int((s > s[0] * max(Y.shape) * np.finfo(np.float64).eps).sum()) if s.size and s[0] > 0 else 0
     return U[:, :rank] * s[:rank], Vt[:rank].T
 

@@ -10,8 +10,8 @@ from lvmfast import _backend
 from lvmfast.exceptions import NonFiniteError
 from lvmfast.kernels import Kernel
 from lvmfast.linalg import cholesky, cholesky_append, cholesky_solve, solve_triangular
-from lvmfast.models._diagonal import add_to_diagonal
 from lvmfast.models._gpr_mean import Mean
+from lvmfast.models._matrices import add_to_diagonal, column_squares
 
 TILE = 1 << 22  # numbers of k(X, x) that are held at a time
 
@@ -46,7 +46,7 @@ class GprPosterior:
         self.device = _backend.usable_device(self.device)
         self.L, self.alpha = self.there(self.L), self.there(self.alpha)
         self.rows = self.there(self.X)
-        module, compiled = _backend.module_on(self.device), self.kernel.compiled(self.X.shape[1])
+        module, compiled = _backend.module_on(self.device, self.L), self.kernel.compiled(self.X.shape[1])
         alpha = _backend.namespace(self.alpha).ascontiguousarray(self.alpha)
         self.predictor = module.GprPredictor(compiled.tree_for(module), compiled.vector(), self.rows, alpha)
 
@@ -100,7 +100,7 @@ class GprPosterior:
         for begin in range(0, len(X), rows):
             part = slice(begin, begin + rows)
             half = solve_triangular(self.L, self.predictor_now().cross(X[part]).T, overwrite=True)
-            variance[part] -= xp.einsum("ij,ij->j", half, half)
+            variance[part] -= column_squares(half)
         return xp.maximum(variance, 0.0, out=variance)
 
     def covariance_at(self, X: np.ndarray):
@@ -123,7 +123,7 @@ class GprPosterior:
         for c in range(d):
             d_mean[:, :, c] = self.kernel.matmul_vjp(X, self.rows, self.alpha[:, c], ones)[0]
         d_mean += self.there(slope) if np.ndim(slope) else slope
-        module, compiled = _backend.module_on(self.device), self.kernel.compiled(X.shape[1])
+        module, compiled = _backend.module_on(self.device, self.L), self.kernel.compiled(X.shape[1])
         d_variance, _ = module.gram_diagonal_vjp(compiled.tree_for(module), compiled.vector(), X, ones)
         rows = max(1, TILE // len(self.X))
         for begin in range(0, m, rows):
@@ -136,7 +136,7 @@ class GprPosterior:
         """Mean (n, d) and variance (n,) of each observation given all others (Rasmussen & Williams 2006, eq. 5.12)."""
         xp = _backend.namespace(self.L)
         inverse = solve_triangular(self.L, xp.eye(len(self.L)), overwrite=True)
-        precision = _backend.to_numpy(xp.einsum("ij,ij->j", inverse, inverse))
+        precision = _backend.to_numpy(column_squares(inverse))
         return self.Y - _backend.to_numpy(self.alpha) / precision[:, None], 1.0 / precision
 
     def append(self, X: np.ndarray, Y: np.ndarray, noise: np.ndarray) -> GprPosterior:
@@ -163,5 +163,5 @@ class GprPosterior:
 
     def predictor_now(self):
         """The compiled predictor, on the stream of now."""
-        _backend.module_on(self.device)  # the stream may be another
+        _backend.module_on(self.device, self.L)  # the stream may be another
         return self.predictor

@@ -249,7 +249,8 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Latents of new rows: for each row the x that maximises ``log p(y | x, X, Y_train)``.
 
         Everything else stays fixed, and each row is by itself: its latent does not depend, not by a bit, on the
-        other rows. The search starts from the training latents whose reconstructions are nearest.
+        other rows (on a GPU: but by rounding). The search starts from the training latents whose reconstructions are
+        nearest.
 
         Parameters
         ----------

@@ -27,7 +27,6 @@ from lvmfast._validation import (
 )
 from lvmfast.exceptions import FitInterruptedWarning, LvmfastError, NonFiniteError
 from lvmfast.kernels import Kernel
-from lvmfast.models._diagonal import add_to_diagonal
 from lvmfast.models._gpr_fantasies import Fantasies
 from lvmfast.models._gpr_file import load_gpr, save_gpr
 from lvmfast.models._gpr_mean import NAMES, Mean
@@ -35,6 +34,7 @@ from lvmfast.models._gpr_objective import NOISE_FLOOR, GprObjective, Trial
 from lvmfast.models._gpr_paths import PosteriorPaths
 from lvmfast.models._gpr_posterior import GprPosterior
 from lvmfast.models._gpr_start import check_noise_array, default_kernel, spread_of
+from lvmfast.models._matrices import add_to_diagonal
 from lvmfast.optim import LBFGS
 
 __all__ = ["GPR", "Fantasies", "GprStatus"]
