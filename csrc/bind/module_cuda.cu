@@ -3,7 +3,10 @@
 
 namespace lvm {
 
-CudaContext& cuda_context() { return thread_context(); }
+CudaContext& cuda_context() {
+  static thread_local CudaContext context;
+  return context;
+}
 CudaLibraries& cuda_libraries() {
   static CudaLibraries libraries{};
   return libraries;
