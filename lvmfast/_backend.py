@@ -169,10 +169,14 @@ def namespace_on(device: str):
     return _gpu.stack().cupy if device == "cuda" else np
 
 
+memory_errors = _gpu.memory_errors
+
+
 def to_numpy(array):
     """A NumPy array from either device; anything else as it is."""
     if not is_gpu(array):
         return array
+    module_for(array)
     stack = _gpu.stack()
     return stack.cupy.asnumpy(stack.asarray(array))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from lvmfast.exceptions import DeviceError, DeviceMemoryError
 
-__all__ = ["Stack", "is_gpu", "is_native", "stack", "status", "usable"]
+__all__ = ["Stack", "is_gpu", "is_native", "memory_errors", "stack", "status", "usable"]
 
 CUDA_DEVICES = (2, 13)  # of DLPack: CUDA memory, and managed memory
 
@@ -80,10 +80,29 @@ class Stack:
         try:
             return function(*args)
         except self.cupy.cuda.memory.OutOfMemoryError as error:
-            raise DeviceMemoryError(
-                f"the GPU has no room for {_asked_for(function, args)}: {error} Free arrays, or "
-                "cupy.get_default_memory_pool().free_all_blocks(); use float32 or fewer rows"
-            ) from None
+            raise _no_room(_asked_for(function, args), error) from None
+
+
+def _no_room(what: str, error) -> DeviceMemoryError:
+    return DeviceMemoryError(
+        f"the GPU has no room for {what}: {error} Free arrays, or cupy.get_default_memory_pool().free_all_blocks(); "
+        "use float32 or fewer rows"
+    )
+
+
+def memory_errors(function):
+    """A decorator: CuPy's own error for too little memory becomes DeviceMemoryError."""
+
+    @functools.wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except MemoryError as error:
+            if _stack is None or not isinstance(error, _stack.cupy.cuda.memory.OutOfMemoryError):
+                raise
+            raise _no_room(f"what {function.__name__} needs on the way", error) from None
+
+    return call
 
 
 def _asked_for(function, args) -> str:

@@ -26,6 +26,7 @@ class Kernel:
 
     # Evaluation.
 
+    @_backend.memory_errors
     def __call__(self, X, Z=None, *, out=None):
         """Kernel matrix ``K[i, j] = k(X[i], Z[j])``, or ``k(X[i], X[j])`` if ``Z`` is None.
 
@@ -58,11 +59,13 @@ class Kernel:
         module.gram(compiled.tree_for(module), theta, X, Z, out)
         return out
 
+    @_backend.memory_errors
     def diag(self, X) -> np.ndarray:
         """``k(X[i], X[i])``, shape (n,); what White adds included."""
         module, compiled, theta, X, _, _ = self._arguments(X, None)
         return module.gram_diagonal(compiled.tree_for(module), theta, X)
 
+    @_backend.memory_errors
     def vjp(self, X, Z, cotangent):
         """Gradients of ``sum(cotangent * k(X, Z))``.
 
@@ -99,6 +102,7 @@ class Kernel:
             as_matrix(given, "cotangent")  # finite numbers can overflow; others are an error
         return _cast(dX, dtype), _cast(dZ, dtype), compiled.gradients(d_theta)
 
+    @_backend.memory_errors
     def matmul(self, X, Z, V) -> np.ndarray:
         """``k(X, Z) @ V`` without ever holding ``k(X, Z)``.
 
@@ -118,6 +122,7 @@ class Kernel:
         product = module.gram_matmul(compiled.tree_for(module), theta, X, Z, columns)
         return product.reshape((len(X), *V.shape[1:]))
 
+    @_backend.memory_errors
     def matmul_vjp(self, X, Z, V, cotangent):
         """Gradients of ``sum(cotangent * (k(X, Z) @ V))``.
 

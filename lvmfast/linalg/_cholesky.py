@@ -19,6 +19,7 @@ JITTER_RANGE = {np.dtype(np.float64): (1e-10, 1e-4), np.dtype(np.float32): (1e-6
 NOT_POSITIVE_DEFINITE, NON_FINITE, BAD_DIAGONAL = 1, 2, 3  # codes of csrc/device/status.hpp
 
 
+@_backend.memory_errors
 def cholesky(A, *, jitter="auto", return_jitter=False):
     r"""Lower Cholesky factor: ``L @ L.T == A + jitter * I``.
 
@@ -85,7 +86,7 @@ def cholesky(A, *, jitter="auto", return_jitter=False):
         )
     used = used.reshape(batch) + fixed
     if return_jitter:
-        return L.reshape(A.shape), used if batch else float(used)
+        return L.reshape(A.shape), xp.asarray(used) if batch else float(used)
     if not fixed and used.any():
         warnings.warn(
             f"A was not positive definite to working precision: up to {used.max():.3g} was added to its diagonal; "
@@ -134,6 +135,7 @@ def _likely_cause(lower: np.ndarray, pivot: int) -> str:
     return "it is indefinite, or singular to working precision; add noise or jitter to the diagonal"
 
 
+@_backend.memory_errors
 def cholesky_vjp(L, L_bar):
     r"""Pull-back of the Cholesky factor: ``sum(A_bar * dA) == sum(L_bar * dL)`` for symmetric ``dA``.
 

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 
+@_backend.memory_errors
 def cholesky_append(L, B, C):
     r"""Cholesky factor after rows and columns are appended: ``L_new @ L_new.T == [[L @ L.T, B], [B.T, C]]``.
 
@@ -62,6 +63,7 @@ def cholesky_append(L, B, C):
     return _insert(L, L.shape[-1], B, C, "C")
 
 
+@_backend.memory_errors
 def cholesky_insert(L, index, b, c):
     r"""Cholesky factor after rows and columns are inserted: ``L_new @ L_new.T`` is ``L @ L.T`` with new rows and
     columns ``index``, ..., ``index + m - 1``, so that ``cholesky_delete`` of these gives ``L`` back.
@@ -187,6 +189,7 @@ def _shifted(error, by, corner):
     )
 
 
+@_backend.memory_errors
 def cholesky_delete(L, index):
     r"""Cholesky factor after rows and columns are deleted: ``L_new @ L_new.T`` is ``L @ L.T`` without rows and columns
     ``index``.
@@ -236,6 +239,7 @@ def _split(index, n):
     return gone, np.setdiff1d(np.arange(n), gone)
 
 
+@_backend.memory_errors
 def cholesky_append_vjp(L_new, L_new_bar, m=1):
     r"""Pull-back of :func:`cholesky_append`: with ``L_new = [[L, 0], [X.T, D]]`` and ``D D^T == C - X^T X``,
 
@@ -278,6 +282,7 @@ def _pair(A, A_bar, name):
     return A.astype(dtype, copy=False), A_bar.astype(dtype, copy=False)
 
 
+@_backend.memory_errors
 def cholesky_insert_vjp(L, index, L_new, L_new_bar, m=1):
     r"""Pull-back of :func:`cholesky_insert`: cotangents of its ``L``, ``b`` and ``c``.
 
@@ -336,6 +341,7 @@ def _insert_vjp(at, m, L_new, L_new_bar, L):
     return L_bar, b_bar, c_bar
 
 
+@_backend.memory_errors
 def cholesky_delete_vjp(L, index, L_new_bar):
     r"""Pull-back of :func:`cholesky_delete`: the cotangent of ``L``, from that of the update of ``L[K, K]`` by
     ``L[K, D]``.

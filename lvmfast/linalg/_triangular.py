@@ -20,6 +20,7 @@ from lvmfast._validation import (
 __all__ = ["cholesky_solve", "cholesky_solve_vjp", "solve_triangular", "solve_triangular_vjp"]
 
 
+@_backend.memory_errors
 def solve_triangular(L, B, *, lower=True, trans=False, overwrite=False):
     r"""Solution of a triangular system: ``op(L) @ X == B`` with ``op(L) = L`` or ``L.T``.
 
@@ -92,6 +93,7 @@ def solve_triangular(L, B, *, lower=True, trans=False, overwrite=False):
     return X[..., 0] if vector else X
 
 
+@_backend.memory_errors
 def solve_triangular_vjp(L, X, X_bar, *, lower=True, trans=False):
     r"""Pull-back of :func:`solve_triangular`: with ``op(L) @ X == B``,
 
@@ -124,6 +126,7 @@ def solve_triangular_vjp(L, X, X_bar, *, lower=True, trans=False):
     return -(xp.tril(outer) if lower else xp.triu(outer)), B_bar
 
 
+@_backend.memory_errors
 def cholesky_solve(L, B, *, overwrite=False):
     r"""Solution of a positive definite system: ``(L @ L.T) @ X == B`` with ``L`` lower.
 
@@ -150,6 +153,7 @@ def cholesky_solve(L, B, *, overwrite=False):
     return B if overwrite else X[..., 0] if vector else X
 
 
+@_backend.memory_errors
 def cholesky_solve_vjp(L, X, X_bar):
     r"""Pull-back of :func:`cholesky_solve`: with ``A = L L^T`` and ``A X == B``,
 

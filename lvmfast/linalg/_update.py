@@ -99,6 +99,7 @@ def cholesky_update(L, U, *, sign=1, overwrite=False, out=None, check=True):
     return _update(L, U, sign, overwrite, out, check)
 
 
+@_backend.memory_errors
 def _update(L, U, sign, overwrite, out, check):
     module = _backend.module_for(L=L, U=U, out=out)
     xp = _backend.namespace(L, U)
@@ -201,6 +202,7 @@ def _raise_update_error(L, U, batch, code, index):
     )
 
 
+@_backend.memory_errors
 def cholesky_update_vjp(L, U, L_new_bar, *, sign=1, L_new=None):
     r"""Pull-back of :func:`cholesky_update`: ``sum(L_bar * dL) + sum(U_bar * dU) == sum(L_new_bar * dL_new)``.
 

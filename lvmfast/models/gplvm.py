@@ -157,6 +157,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.random_state = random_state
         self.device = device
 
+    @_backend.memory_errors
     def fit(self, Y, y=None) -> GPLVM:
         """Fit the latents and all parameters to ``Y``.
 
@@ -206,6 +207,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Fit, and return ``embedding_`` of shape (n, n_components)."""
         return self.fit(Y).embedding_
 
+    @_backend.memory_errors
     def resume(self, max_iter=None) -> GPLVM:
         """Go on with a fit that was interrupted, stopped, checkpointed or ended by ``max_iter``.
 
@@ -245,6 +247,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._run(problem, self.kernel_, data, self._state, name_features)
         return self
 
+    @_backend.memory_errors
     def transform(self, Y, *, return_std=False):
         """Latents of new rows: for each row the x that maximises ``log p(y | x, X, Y_train)``.
 
@@ -274,6 +277,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         std = np.sqrt(self._posterior().latent_variances(scaled, latents))
         return tuple(_backend.like(a.astype(dtype, copy=False), given) for a in (latents, std))
 
+    @_backend.memory_errors
     def inverse_transform(self, X, *, return_std=False, include_noise=False):
         """Posterior mean of the observations at latents ``X``: ``mean_ + k(X, embedding_) K^-1 (Y - mean_)``.
 
@@ -300,6 +304,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         variance = posterior.variances(X) + (posterior.noise if include_noise else 0.0)
         return mean, _backend.like((scale * np.sqrt(variance)).astype(dtype, copy=False), given)
 
+    @_backend.memory_errors
     def sample(self, X, n_samples=1, *, joint=True, include_noise=False, random_state=None) -> np.ndarray:
         """Draws from the posterior of the observations at latents ``X``.
 
@@ -327,6 +332,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         draws = _backend.to_numpy(self.mean_) + self._scale * draws
         return _backend.like(draws.astype(self.embedding_.dtype, copy=False), given)
 
+    @_backend.memory_errors
     def score(self, Y, y=None) -> float:
         """Mean over the rows of ``max_x log p(y | x, X, Y_train)``, in nats per row; larger is better."""
         _, scaled = self._check_new_rows(Y)

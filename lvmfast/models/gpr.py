@@ -194,6 +194,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.device = device
 
+    @_backend.memory_errors
     def fit(self, X, y) -> GPR:
         """Fit the parameters to data, and keep what predictions need.
 
@@ -240,6 +241,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         fit.warn(self)
         return self
 
+    @_backend.memory_errors
     def predict(self, X, return_std=False, return_cov=False, include_noise=False):
         """Posterior mean ``m(x) + k(x, X) C^-1 (y - m)``, with its standard deviation or covariance.
 
@@ -280,6 +282,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         add_to_diagonal(covariance, noise)
         return mean, out(xp.repeat(covariance[:, :, None], posterior.Y.shape[1], axis=2))
 
+    @_backend.memory_errors
     def sample_y(self, X, n_samples=1, random_state=0) -> np.ndarray:
         """Joint draws of the function's values at ``X``.
 
@@ -380,8 +383,9 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         mean, variance = posterior.leave_one_out()
         variance = np.repeat(variance[:, None], posterior.Y.shape[1], axis=1)
         density = -0.5 * (np.log(2 * np.pi * variance) + (posterior.Y - mean) ** 2 / variance)
-        return self._shaped(mean), self._shaped(variance), self._shaped(density)
+        return tuple(self._own(self._shaped(values)) for values in (mean, variance, density))
 
+    @_backend.memory_errors
     def condition_on(self, X, y, noise_variance=None) -> GPR:
         """A new model with more observations and the same parameters (the mean's included), in O(n^2) for each.
 
@@ -416,6 +420,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         model._set_posterior(posterior)
         return model
 
+    @_backend.memory_errors
     def fantasize(self, X, Y, noise_variance=None) -> Fantasies:
         """The posterior after each of s simulated outcomes at the same points; they share one factor.
 
@@ -442,6 +447,7 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         fantasies.feature_names = getattr(self, "feature_names_in_", None)
         return fantasies
 
+    @_backend.memory_errors
     def predict_gradient(self, X):
         """Derivatives of the posterior mean and variance of the noise-free function with respect to the inputs.
 
