@@ -92,7 +92,7 @@ MEMORY = {
     "cholesky": (lambda n, xp: (xp.eye(n),), linalg.cholesky, "the GPU has no room for"),
     "solve": (lambda n, xp: (xp.eye(n), xp.eye(n)), linalg.cholesky_solve, "the GPU has no room for"),
     "update": (lambda n, xp: (xp.eye(n), xp.ones((n, 3))), linalg.cholesky_update, "the GPU has no room for"),
-    "vjp": (lambda n, xp: (xp.ones((n, 2)), None, xp.eye(n, dtype=np.float32)), rbf.vjp, "an array of shape"),
+    "vjp": (lambda n, xp: (xp.ones((n, 2)), None, xp.eye(n, dtype=np.float32)), rbf.vjp, "what vjp needs on the way"),
     "matmul": (lambda n, xp: (xp.ones((n, 2)), None, xp.ones((n, n))), rbf.matmul, "the GPU has no room for"),
 }
 

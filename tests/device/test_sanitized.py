@@ -1,4 +1,4 @@
-"""A part of the cases again, in a process of its own, on kernels compiled with the address and undefined-behaviour sanitizers.
+"""A part of the cases again, in a process of its own, on kernels compiled with the address and undefined sanitizers.
 
 Simulated device memory then comes from malloc, so that every read and write beyond an array is seen.
 """
