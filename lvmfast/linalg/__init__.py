@@ -2,6 +2,7 @@
 
 A pull-back takes the cotangent of the result (the gradient of a scalar with respect to it) and returns the
 cotangents of the arguments. Everything is batched over leading dimensions, which broadcast as in NumPy.
+CuPy arrays, and other libraries' arrays on the GPU, give CuPy arrays; all arrays of a call live on one device.
 """
 
 from lvmfast.linalg._cholesky import cholesky, cholesky_vjp

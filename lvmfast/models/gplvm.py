@@ -74,7 +74,8 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     random_state : int, numpy.random.Generator or None
         For ``init="random"`` and for ``sample``.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where the arithmetic is done.
+        Where the arithmetic is done. "auto": where the training data are; with CuPy arrays, fitted arrays and results
+        are CuPy's. "cuda" moves NumPy arrays to the GPU once and gives NumPy arrays back.
 
     Attributes
     ----------
@@ -88,6 +89,8 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         log p(Y | X) in nats, constants included, over the observed entries.
     loss_curve_ : array of shape (n_iter_,)
         Minus the log marginal likelihood per column, at each iteration.
+    device_ : str
+        Where the arithmetic is done, "cpu" or "cuda".
     n_iter_ : int
     n_evaluations_ : int
         Evaluations of the loss and its gradient.

@@ -107,7 +107,8 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
     random_state : int, numpy.random.Generator or None
         For the restarts.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where the arithmetic is done.
+        Where the arithmetic is done. "auto": where the training data are; with CuPy arrays, fitted arrays and results
+        are CuPy's. "cuda" moves NumPy arrays to the GPU once and gives NumPy arrays back.
 
     Attributes
     ----------
@@ -128,6 +129,8 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ``C^-1 (y - m)``, float64.
     X_train_, y_train_ : arrays
         Copies of the data.
+    device_ : str
+        Where the arithmetic is done, "cpu" or "cuda".
     n_iter_, n_evaluations_ : int
         Of all starts together.
     converged_ : bool
