@@ -19,7 +19,7 @@ inline std::vector<int64_t> index_vector(const py::object& rows) {
 template <class Device, class T>
 void bind_gplvm_objective(py::module_& m, const char* name) {
   using Object = Guarded<GplvmObjective<Device, T>>;
-  py::class_<Object>(m, name,
+  py::class_<Object>(m, name, py::module_local(),
                      "value = sum_d log N(y_d | 0, k(X, X) + (noise + jitter) I) of n rows with q latents each.")
       .def(py::init<int64_t, int64_t>(), py::arg("n"), py::arg("q"))
       .def(
@@ -88,7 +88,7 @@ void bind_gplvm_projection(py::module_& m) {
       },
       py::arg("x"), py::arg("w"), "y = x w; on the CPU every row's result is the same bits whatever rows come with it.");
   using Object = Guarded<GplvmProjection<Device>>;
-  py::class_<Object>(m, "GplvmProjection", "f(x) = -log p(y | x, X, Y) of new rows of a fitted GPLVM.")
+  py::class_<Object>(m, "GplvmProjection", py::module_local(), "f(x) = -log p(y | x, X, Y) of new rows of a fitted GPLVM.")
       .def(py::init([](const KernelTree& tree, const Array<double>& theta, const DeviceArray<Device, double>& x,
                        const Array<double>& scale, double noise) {
              const PointArguments<Device, double> points(tree, theta, x, py::none());

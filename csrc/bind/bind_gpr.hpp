@@ -12,7 +12,7 @@ namespace lvm::bind {
 template <class Device, class T>
 void bind_gpr_objective(py::module_& m, const char* name) {
   using Object = Guarded<GprObjective<Device, T>>;
-  py::class_<Object>(m, name, "value = max_B sum_c log N(y_c | H b_c, k(X, X) + (noise + own noise + jitter) I).")
+  py::class_<Object>(m, name, py::module_local(), "value = max_B sum_c log N(y_c | H b_c, k(X, X) + (noise + own noise + jitter) I).")
       .def(py::init([](const Array<T>& x, const py::array_t<T, py::array::f_style>& targets, int64_t basis,
                        const py::object& own_noise) {
              check_shape(x, {-1, -1}, "x");
@@ -48,7 +48,7 @@ template <class Device>
 void bind_gpr_predictor(py::module_& m) {
   using Object = GprPredictor<Device>;
   using Rows = DeviceArray<Device, double>;
-  py::class_<Object>(m, "GprPredictor", "k(x, X) and mean(x) = k(x, X) A.")
+  py::class_<Object>(m, "GprPredictor", py::module_local(), "k(x, X) and mean(x) = k(x, X) A.")
       .def(py::init([](const KernelTree& tree, const Array<double>& theta, const Rows& x, const Rows& a) {
              const PointArguments<Device, double> points(tree, theta, x, py::none());
              check_shape(a, {points.n, -1}, "a");
