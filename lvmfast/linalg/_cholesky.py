@@ -92,7 +92,7 @@ def cholesky(A, *, jitter="auto", return_jitter=False):
             f"A was not positive definite to working precision: up to {used.max():.3g} was added to its diagonal; "
             "ask for return_jitter=True to see what was added, or pass jitter=0 to forbid it",
             JitterWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return L.reshape(A.shape)
 

@@ -392,7 +392,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 f"the fit was interrupted after {self.n_iter_} iterations; the model holds what was reached, and "
                 "resume() goes on",
                 FitInterruptedWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         elif not (result.converged or result.stopped):
             if self.n_iter_ >= self.max_iter:
@@ -400,7 +400,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             else:
                 cause = "the line search found no lower loss: it may be at the limit of rounding; look at loss_curve_"
             warnings.warn(
-                f"the fit ended before convergence ({result.message}): {cause}", ConvergenceWarning, stacklevel=3
+                f"the fit ended before convergence ({result.message}): {cause}", ConvergenceWarning, stacklevel=4
             )
 
     def _finish(self, problem, kernel, data, objective, snapshot, converged, message) -> None:

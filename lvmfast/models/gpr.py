@@ -751,14 +751,14 @@ class _Fit:
             warnings.warn(
                 f"the fit was interrupted after {self.n_iter} iterations; the model holds the best that was reached",
                 FitInterruptedWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         elif not (self.converged or self.stopped):
             warnings.warn(
                 f"the fit ended before convergence ({self.message}): raise max_iter={model.max_iter} or tol, or go on "
                 "from kernel_ and noise_variance_",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
