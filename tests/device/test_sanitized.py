@@ -29,7 +29,7 @@ def _library(name: str) -> str | None:
     return path if os.path.isabs(path) else None
 
 
-def test_sanitizers_find_nothing(simulated):
+def test_sanitizers_find_nothing(simulated, tmp_path):
     libraries = [_library(name) for name in ("libasan.so", "libubsan.so", "libstdc++.so")]
     if None in libraries:
         pytest.skip("the compiler has no sanitizers")
@@ -52,7 +52,7 @@ def test_sanitizers_find_nothing(simulated):
         CASES,
         str(HERE / "test_parity.py"),
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=HERE.parents[1])
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
     report = done.stdout[-4000:] + done.stderr[-8000:]
     assert done.returncode == 0, report
     assert "passed" in done.stdout and "runtime error" not in report and "AddressSanitizer" not in report, report
