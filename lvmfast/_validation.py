@@ -80,7 +80,7 @@ def as_lines(A: np.ndarray, dtype) -> np.ndarray:
     A = A.astype(dtype, copy=False)
     (rows, columns), (row, column) = A.shape[-2:], A.strides[-2:]
     if not getattr(A.flags, "aligned", True) or any(stride % A.itemsize for stride in A.strides):
-        return np.ascontiguousarray(A) if not A.flags.c_contiguous else A.copy()
+        return _backend.namespace(A).ascontiguousarray(A) if not A.flags.c_contiguous else A.copy()
     if column == A.itemsize and (row >= columns * column or rows == 1):
         return A
     if row == A.itemsize and (column >= rows * row or columns == 1):

@@ -174,11 +174,6 @@ class CudaGram {
     return cuda::pairs::product_tiles(a.points(), b.points(), a.features(), sides_.same);
   }
 
-  // Gradients by differences of the features?
-  static constexpr bool directly(const PairTask<T>& task) {
-    return task.function != PairFunction::dot && task.function != PairFunction::power;
-  }
-
  private:
   using Sides = cuda::pairs::Sides;
 

@@ -20,14 +20,8 @@ import pybind11
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUNTIME = sorted(HERE.glob("shim*.cpp")) + [ROOT / "csrc/device/blas.cpp"]
-CUDA = [
-    "bind/cuda_models",
-    "bind/cuda_kernels",
-    "bind/cuda_linalg",
-    "cuda/gram_f64",
-    "cuda/gram_f32",
-    "cuda/cholesky_update",
-]
+CUDA = ["bind/cuda_models", "bind/cuda_kernels", "bind/cuda_linalg"]
+CUDA += ["cuda/gram_f64", "cuda/gram_f32", "cuda/cholesky_update", "cuda/context"]
 SOURCES = [*(ROOT / f"csrc/{name}.cu" for name in CUDA), HERE / "module_shim.cpp", *RUNTIME]
 FLAGS = ["-std=c++17", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wall", "-Wextra"]
 FLAGS += ["-Wno-psabi", "-Wno-unknown-pragmas", "-DLVM_SHIM", '-DLVM_VERSION="shim"', '-DLVM_COMPILER="host"']

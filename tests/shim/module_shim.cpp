@@ -3,19 +3,6 @@
 #include "bind/bind_runtime.hpp"
 #include "bind_shim.hpp"
 
-namespace lvm {
-
-CudaContext& cuda_context() {
-  static thread_local CudaContext context;
-  return context;
-}
-CudaLibraries& cuda_libraries() {
-  static CudaLibraries libraries{};
-  return libraries;
-}
-
-}  // namespace lvm
-
 PYBIND11_MODULE(_cuda_shim, m) {
   namespace py = pybind11;
   bind_shim(m);
