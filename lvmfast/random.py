@@ -16,7 +16,7 @@ import numpy as np
 from lvmfast import _backend
 from lvmfast._validation import as_float_array, as_shape, check_integer, check_target
 
-__all__ = ["bits", "exponential", "normal", "philox", "uniform"]
+__all__ = ["bits", "exponential", "normal", "philox", "polya_gamma", "uniform"]
 
 _FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 _WORDS = (np.dtype(np.uint64), np.dtype(np.uint32))
@@ -139,6 +139,60 @@ def exponential(scale=1.0, size=None, *, rng=None, dtype=None, out=None, start=0
     return request.filled("fill_exponential", rng, start, scale=request.parameters[0])
 
 
+def polya_gamma(b, z=0.0, size=None, *, rng=None, dtype=None, out=None, start=0, device="auto"):
+    r"""``E exp(-t x) = cosh(z/2)**b / cosh(sqrt(z**2/4 + t/2))**b``: Polya-gamma, ``x ~ PG(b, z)``.
+
+    ``x = sum_k g_k / ((k - 1/2)**2 + z**2 / (4 pi**2)) / (2 pi**2)`` over ``k >= 1`` with independent gamma variables
+    ``g_k`` of shape ``b``; mean ``b tanh(z/2) / (2 z)``, ``b / 4`` at ``z = 0``.
+
+    Exact, by rejection, for every real ``b < 12``, and for ``b exp(-|z|) <= 0.4``; otherwise rejection from the
+    saddle-point expansion of the density to second order, whose distribution function is within 1e-7 of the true one;
+    from ``b = 1e8`` on a normal variable corrected for skewness, within 1e-8.
+
+    Parameters
+    ----------
+    b : float or array_like > 0
+        Shape; any real number.
+    z : float or array_like, default=0
+        Tilt; any real number, of which the sign does not matter. ``b`` and ``z`` broadcast.
+    size, out, start, device
+        As in :func:`uniform`.
+    rng : None, int or numpy random generator, optional
+        As in :func:`uniform`. Draw ``i`` depends on the seed, ``start + i``, ``b[i]`` and ``z[i]`` alone.
+    dtype : float64 or float32, optional
+        As in :func:`uniform`; but the float32 draws are those of float64 for the rounded ``b`` and ``z``, rounded.
+
+    Returns
+    -------
+    float or ndarray
+        A float where neither ``size`` nor a parameter nor ``out`` gives a shape.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As in :func:`uniform`, and if a ``b`` is not above 0.
+
+    References
+    ----------
+    N. G. Polson, J. G. Scott, J. Windle, Bayesian inference for logistic models using Polya-Gamma latent variables,
+    JASA 108, 2013. J. Windle, N. G. Polson, J. G. Scott, Sampling Polya-Gamma random variates, arXiv:1405.0506, 2014.
+    J. H. Ahrens, Sampling from general distributions by suboptimal division of domains, 1993 (the strips).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> omega = lvm.random.polya_gamma(1, np.linspace(-3, 3, 100_000), rng=7)
+    >>> bool((lvm.random.polya_gamma(1, -2.5, rng=7) > 0))
+    True
+    """
+    request = _Request({"b": b, "z": z}, size, dtype, out, device)
+    low = request.parameters[0]
+    if low <= 0 if isinstance(low, float) else (low <= 0).any():
+        raise ValueError(f"b must be > 0, got {low if isinstance(low, float) else low.min()}")
+    return request.polya_gamma(rng, start)
+
+
 def bits(size=None, *, rng=None, dtype=None, out=None, start=0, device="auto"):
     """Random whole numbers, ``0 <= x < 2**64`` (uint32: ``2**32``).
 
@@ -234,29 +288,55 @@ class _Request:
 
     def filled(self, fill: str, rng, start, scale=None, shift=None):
         """``shift + scale * draws`` of the compiled module's ``fill``."""
+        seed, start = seed_of(rng), self._checked_start(start)
+        draws = self._target()
+        getattr(_backend.module_on(self.device), fill)(draws, start, seed)
+        with np.errstate(over="ignore", under="ignore"):
+            if scale is not None and not (isinstance(scale, float) and scale == 1):
+                self.xp.multiply(draws, scale, out=draws)
+            if shift is not None and not (isinstance(shift, float) and shift == 0):
+                self.xp.add(draws, shift, out=draws)
+        return self._result(draws)
+
+    def polya_gamma(self, rng, start):
+        """Draws whose parameters are ``b`` and ``z``."""
+        seed, start = seed_of(rng), self._checked_start(start)
+        draws = self._target()
+        b, z = (self._repeated(a) for a in self.parameters)
+        _backend.module_on(self.device).fill_polya_gamma(draws, b, z, start, seed)
+        return self._result(draws)
+
+    def _repeated(self, a):
+        """The parameter as an array whose repetition in C order is what it broadcasts to."""
+        a = self.xp.asarray(a, self.dtype)
+        while a.ndim and a.shape[0] == 1:
+            a = a[0]
+        if a.shape != self.shape[len(self.shape) - a.ndim :]:
+            a = self.xp.broadcast_to(a, self.shape)
+        return self.xp.ascontiguousarray(a).reshape(-1)
+
+    def _checked_start(self, start) -> int:
         start = check_integer(start, "start", 0)
         size = math.prod(self.shape)
         if start + size > 2**63 - 1:
             raise ValueError(f"start + the number of draws must be below 2**63, got {start} + {size}")
-        seed, out = seed_of(rng), self.out
-        xp = self.xp
+        return start
+
+    def _target(self):
+        """Where the draws go: ``out`` itself if it is in C order and no parameter lies there."""
+        out, xp = self.out, self.xp
         direct = out is not None and out.flags.c_contiguous and getattr(out.flags, "aligned", True)
         if direct and not any(xp.may_share_memory(out, a) for a in self.arrays):
-            draws = out
-        elif self.dtype.kind == "f" and self.device == "cpu":
-            draws = _backend.empty(self.shape, self.dtype)
-        else:
-            draws = xp.empty(self.shape, self.dtype)
-        getattr(_backend.module_on(self.device), fill)(draws, start, seed)
-        with np.errstate(over="ignore", under="ignore"):
-            if scale is not None and not (isinstance(scale, float) and scale == 1):
-                xp.multiply(draws, scale, out=draws)
-            if shift is not None and not (isinstance(shift, float) and shift == 0):
-                xp.add(draws, shift, out=draws)
-        if out is not None:
-            if draws is not out:
-                out[...] = draws
             return out
+        if self.dtype.kind == "f" and self.device == "cpu":
+            return _backend.empty(self.shape, self.dtype)
+        return xp.empty(self.shape, self.dtype)
+
+    def _result(self, draws):
+        if self.out is not None:
+            if draws is not self.out:
+                self.out[...] = draws
+            return self.out
         return draws.item() if self.scalar else draws
 
 

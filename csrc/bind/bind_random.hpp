@@ -22,6 +22,24 @@ void bind_fill(py::module_& m, const char* name, const char* doc, Fill fill) {
       py::arg("out").noconvert(), py::arg("start"), py::arg("seed"), doc);
 }
 
+template <class Device, class T>
+void bind_polya_gamma(py::module_& m) {
+  m.def(
+      "fill_polya_gamma",
+      [](DeviceArray<Device, T> out, const DeviceArray<Device, T>& b, const DeviceArray<Device, T>& z, int64_t start,
+         uint64_t seed) {
+        T* target = out.mutable_data();
+        const int64_t n = out.size(), b_period = b.size(), z_period = z.size();
+        if (start < 0 || start > INT64_MAX - n) throw py::value_error("start must lie in [0, 2^63 - size]");
+        if (n > 0 && (b_period == 0 || z_period == 0)) throw py::value_error("b and z must hold numbers");
+        const T *b_data = b.data(), *z_data = z.data();
+        py::gil_scoped_release release;
+        Device::fill_polya_gamma(target, n, start, seed, b_data, b_period, z_data, z_period);
+      },
+      py::arg("out").noconvert(), py::arg("b").noconvert(), py::arg("z").noconvert(), py::arg("start"),
+      py::arg("seed"), "out[i] = PG(b[i % b.size], z[i % z.size]), of element start + i; b > 0, all finite, C order.");
+}
+
 // The scalar form, with which the packs of every device are compared.
 template <class T>
 void scalar_draws_of_words(Distribution distribution, const uint32_t* words, int64_t blocks, T* out) {
@@ -94,6 +112,8 @@ template <class Device>
 void bind_random(py::module_& m) {
   bind_draws<Device, double>(m);
   bind_draws<Device, float>(m);
+  bind_polya_gamma<Device, double>(m);
+  bind_polya_gamma<Device, float>(m);
   const auto bits = [](auto* out, int64_t n, int64_t start, uint64_t seed) { Device::fill_bits(out, n, start, seed); };
   bind_fill<Device, uint64_t>(m, "fill_bits", "out[i] = 64 bits of draw start + i.", bits);
   bind_fill<Device, uint32_t>(m, "fill_bits", "out[i] = 32 bits of draw start + i.", bits);

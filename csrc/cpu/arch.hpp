@@ -35,6 +35,8 @@ template <class T>
 void fill_random(Distribution, uint64_t seed, int64_t begin, int64_t end, T* out);
 template <class T>
 void draws_of_words(Distribution, const uint32_t* words, int64_t blocks, T* out);
+template <class T>
+void fill_polya_gamma(const PolyaGammaTask<T>&, int64_t begin, int64_t end, T* out);
 
 const KernelTable& table();
 

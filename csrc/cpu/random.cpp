@@ -4,8 +4,7 @@
 // a pack and in a range: every one is computed in packs, those of the ends through a buffer.
 #include "core/draws.hpp"
 #include "cpu/arch.hpp"
-#include "cpu/pack.hpp"
-#include "cpu/pack_math.hpp"
+#include "cpu/philox_lanes.hpp"
 #include "cpu/tasks.hpp"
 #include "cpu/transpose.hpp"
 #include "cpu/unroll.hpp"
@@ -13,82 +12,11 @@
 namespace lvm::cpu::LVM_ARCH {
 namespace {
 
-using Lanes = UnsignedLanes<double>;
-constexpr int kLanes = kWidth<double>;
 constexpr int kGroups = 4;  // of kLanes blocks that are worked on at a time
-
-constexpr uint64_t kLow = 0xffffffff;
-
-// The product of the low halves.
-LVM_HD Lanes multiply_low(Lanes a, Lanes b) {
-#if defined(__AVX512F__)
-  return (Lanes)_mm512_maskz_mul_epu32(0xff, (__m512i)a, (__m512i)b);
-#elif defined(__AVX2__)
-  return (Lanes)_mm256_mul_epu32((__m256i)a, (__m256i)b);
-#elif defined(__SSE2__)
-  return (Lanes)_mm_mul_epu32((__m128i)a, (__m128i)b);
-#else
-  return (a & kLow) * (b & kLow);
-#endif
-}
-
-// kLanes blocks: word j of each in the low half of a lane of w[j]. The high halves hold anything.
-struct Blocks {
-  Lanes w[4];
-};
-
-// What every block of a call has in common.
-struct Stream {
-  Lanes keys[kPhiloxRounds][2];
-  Lanes id;
-  Stream(uint64_t seed, Distribution distribution) : id(Lanes{} + uint64_t(distribution)) {
-    uint32_t key0 = uint32_t(seed), key1 = uint32_t(seed >> 32);
-    for (auto& key : keys) {
-      key[0] = Lanes{} + key0;
-      key[1] = Lanes{} + key1;
-      key0 += kPhiloxStep0;
-      key1 += kPhiloxStep1;
-    }
-  }
-};
-
-// The counters of attempt 0 to the words; several groups in step, since each waits for its own multiplications.
-template <int kCount>
-LVM_HD void philox(const Stream& stream, const Lanes (&block)[kCount], Blocks (&b)[kCount]) {
-  const Lanes multiplier0 = Lanes{} + kPhiloxMultiplier0, multiplier1 = Lanes{} + kPhiloxMultiplier1;
-  unroll<kCount>([&](auto g) LVM_INLINE {
-    b[g].w[0] = block[g];
-    b[g].w[1] = block[g] >> 32;
-    b[g].w[2] = Lanes{};
-    b[g].w[3] = stream.id;
-  });
-  unroll<kPhiloxRounds>([&](auto round) LVM_INLINE {
-    unroll<kCount>([&](auto g) LVM_INLINE {
-      const Lanes p0 = multiply_low(multiplier0, b[g].w[0]), p1 = multiply_low(multiplier1, b[g].w[2]);
-      b[g].w[0] = (p1 >> 32) ^ (b[g].w[1] ^ stream.keys[round][0]);
-      b[g].w[2] = (p0 >> 32) ^ (b[g].w[3] ^ stream.keys[round][1]);
-      b[g].w[1] = p1;
-      b[g].w[3] = p0;
-    });
-  });
-}
-
-template <class T>
-LVM_HD Pack<T> max_(Pack<T> x, T least) {
-  return x.v < least ? Pack<T>(least).v : x.v;
-}
-
-// As unit_of_words. Numbers of the binades whose last places are 2^-32 and 2^-53 take the words as mantissas; their
-// difference from 2^20 + 1/2 is exact.
-LVM_HD Pack<double> unit_of_lanes(Lanes low, Lanes high) {
-  const auto h = bits_as<Pack<double>::V>((high & kLow) | uint64_t(0x4130000000000000));
-  const auto l = bits_as<Pack<double>::V>(((low >> 11) & 0x1fffff) | uint64_t(0x3fe0000000000000));
-  return max_(Pack<double>((h - (0x1p20 + 0.5)) + l), 0x1p-54);
-}
 
 // As unit_of_word and fine_unit_of_word.
 template <bool kFine>
-LVM_HD Pack<float> unit_of_lanes(UnsignedLanes<float> words) {
+LVM_HD Pack<float> float_unit_of_lanes(UnsignedLanes<float> words) {
   constexpr float step = kFine ? 0x1p-31f : 0x1p-24f;
   const auto k = bits_as<Pack<float>::VI>(words >> (kFine ? 1 : 8));
   return max_(Pack<float>(__builtin_convertvector(k, Pack<float>::V) * step), step / 2);
@@ -114,7 +42,7 @@ LVM_HD void draws_of_lanes(const Blocks (&b)[2], Pack<float> (&x)[4]) {
     unroll<4>([&](auto j) LVM_INLINE { x[j] = bits_as<Pack<float>::V>(w[j]); });
   } else {
     unroll<2>([&](auto h) LVM_INLINE {
-      const auto u0 = unit_of_lanes<kLogOfFirst<D>>(w[2 * h]), u1 = unit_of_lanes<kLogOfSecond<D>>(w[2 * h + 1]);
+      const auto u0 = float_unit_of_lanes<kLogOfFirst<D>>(w[2 * h]), u1 = float_unit_of_lanes<kLogOfSecond<D>>(w[2 * h + 1]);
       two_draws<D>(u0, u1, x[2 * h], x[2 * h + 1]);
     });
   }
@@ -168,7 +96,7 @@ LVM_HD void chunk(const Stream& stream, int64_t first, T* out) {
 template <Distribution D, class T>
 void fill(uint64_t seed, int64_t begin, int64_t end, T* out) {
   constexpr int R = kDrawsPerBlock<T>;
-  const Stream stream(seed, D);
+  const Stream stream(seed, uint32_t(D));
   alignas(64) T part[kChunk<T>];
   int64_t i = begin;
   while (i < end) {

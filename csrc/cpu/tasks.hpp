@@ -8,6 +8,7 @@
 
 #include "core/covariance.hpp"
 #include "core/draws.hpp"
+#include "core/polya_gamma_tables.hpp"
 #include "device/cotangent.hpp"
 #include "device/pair_task.hpp"
 
@@ -70,6 +71,18 @@ struct CholeskyUpdateTask {
   bool* finite;    // false if it was lost to a number that is not finite
 };
 
+// Draw i of PG(b, z) with b[i % b_period] and z[i % z_period] is that of element start + i of the seed.
+template <class T>
+struct PolyaGammaTask {
+  const PolyaGammaTables* tables;
+  uint64_t seed;
+  int64_t start;
+  const T* b;
+  int64_t b_period;
+  const T* z;
+  int64_t z_period;
+};
+
 template <class T>
 struct KernelFunctions {
   // tile (mode)= variance * value of the first `count` of a block of rows and a block of columns
@@ -104,6 +117,8 @@ struct KernelFunctions {
   void (*fill_random)(Distribution, uint64_t seed, int64_t begin, int64_t end, T* out);
   // the draws of blocks whose four words each are given: what fill_random does after Philox
   void (*draws_of_words)(Distribution, const uint32_t* words, int64_t blocks, T* out);
+  // out[i - begin] = draw i, for i in [begin, end)
+  void (*fill_polya_gamma)(const PolyaGammaTask<T>&, int64_t begin, int64_t end, T* out);
 };
 
 struct KernelTable {

@@ -19,6 +19,7 @@
 #include "device/cpu_gram.hpp"
 #include "device/leaf_map.hpp"
 #include "device/matrix.hpp"
+#include "device/polya_gamma_tables.hpp"
 #include "device/status.hpp"
 #include "device/thread_pool.hpp"
 
@@ -248,6 +249,16 @@ struct Cpu {
     using Real = std::conditional_t<sizeof(T) == 8, double, float>;
     fill_random(Distribution::bits, reinterpret_cast<Real*>(out), n, start, seed);
   }
+  // out[i] = PG(b[i % b_period], z[i % z_period]), of element start + i (see core/polya_gamma.hpp).
+  template <class T>
+  static void fill_polya_gamma(T* out, int64_t n, int64_t start, uint64_t seed, const T* b, int64_t b_period, const T* z,
+                               int64_t z_period) {
+    const cpu::PolyaGammaTask<T> task = {&polya_gamma_tables(), seed, start, b, b_period, z, z_period};
+    const auto& kernel = cpu::kernels_for<T>();
+    for_ranges(n, kPolyaGammaGrain, [&](int64_t begin, int64_t end) {
+      kernel.fill_polya_gamma(task, begin, end, out + begin);
+    });
+  }
   // The draws of blocks of four words each.
   template <class T>
   static void draws_of_words(Distribution distribution, const uint32_t* words, int64_t blocks, T* out) {
@@ -311,6 +322,7 @@ struct Cpu {
   }
 
   static constexpr int64_t kFillGrain = int64_t(1) << 14;     // draws: tens of microseconds
+  static constexpr int64_t kPolyaGammaGrain = int64_t(1) << 11;
   static constexpr int64_t kMapGrain = 1024;
   static constexpr int64_t kDirectFeatures = 16;
   static constexpr int64_t kWorthThreads = int64_t(1) << 20;  // numbers touched, about
