@@ -1,4 +1,4 @@
-// Everything that the module lvmfast._cuda registers, in three files that compile beside each other. The bindings are those
+// Everything that the module lvmfast._cuda registers, in files that compile beside each other. The bindings are those
 // of the CPU, for the other device.
 #pragma once
 
@@ -9,12 +9,16 @@ namespace lvm::bind {
 void bind_cuda_linalg(py::module_& m);   // linalg and random
 void bind_cuda_kernels(py::module_& m);  // kernels, bijectors
 void bind_cuda_models(py::module_& m);   // GPLVM and GPR
+void bind_cuda_logistic(py::module_& m);
+void bind_cuda_gp_classifier(py::module_& m);
 
 inline void bind_cuda(py::module_& m) {
   bind_cuda_kernels(m);  // first: the others take its trees
   bind_cuda_runtime(m);
   bind_cuda_linalg(m);
   bind_cuda_models(m);
+  bind_cuda_logistic(m);
+  bind_cuda_gp_classifier(m);
 }
 
 }  // namespace lvm::bind

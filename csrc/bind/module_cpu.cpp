@@ -1,5 +1,6 @@
 // The module lvmfast._cpu: registers what the bind_* headers define, for the CPU.
 #include "bind/bind_cholesky_update.hpp"
+#include "bind/bind_cpu.hpp"
 #include "bind/bind_gplvm.hpp"
 #include "bind/bind_gpr.hpp"
 #include "bind/bind_kernels.hpp"
@@ -35,4 +36,6 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_gpr_objective<lvm::Cpu, double>(m, "GprObjective64");
   bind::bind_gpr_objective<lvm::Cpu, float>(m, "GprObjective32");
   bind::bind_gpr_predictor<lvm::Cpu>(m);
+  bind::bind_cpu_logistic(m);
+  bind::bind_cpu_gp_classifier(m);
 }

@@ -6,7 +6,7 @@
 //   whole numbers    b below 12: a sum of PG(1, z), each from strips under its density (Strips), exact
 //   remainders       b below 1, or b exp(-|z|) small: an inverse Gaussian proposal, accepted with Phi_b, exact
 //   saddle point     b from 12 on: rejection from tangents to the density's expansion to second order
-//   normal           b from 1e8 on, corrected for skewness
+//   normal           b from 1e6 on, corrected for skewness
 //
 // Draw i of a seed takes blocks philox_at(seed, i, attempt, stream), the stream saying which part of the sum it is.
 #pragma once
@@ -18,7 +18,7 @@ namespace lvm {
 
 constexpr double kInverseGaussianMost = 0.4;  // b exp(-|z|) up to which the proposal is taken as it is
 constexpr double kSaddlePointFrom = 12;       // b
-constexpr double kNormalFrom = 1e8;           // b
+constexpr double kNormalFrom = 1e6;           // b
 
 // Streams of Philox: those of csrc/core/draws.hpp lie below.
 constexpr uint32_t kStripStream = 4, kProposalStream = 5, kSaddleStream = 6, kPolyaNormalStream = 7;
@@ -33,7 +33,7 @@ LVM_HD bool remainder_accepts(double b, double x, double v) {
   const double step = exp_(-0.5 / x), power = exp_(-0.5 * b / x);
   const double first = (2.0 + b) * step * power;  // the term n = 1
   if (v <= 1.0 - first) return true;              // the terms that follow make it larger
-  if (b <= 1.0 && x > 8.0) return false;          // below 2^-54
+  if (b <= 1.0 && x > 8.81) return false;         // below 2^-54
   double sum = 1.0 - first, sign = 1.0, choose = b * step * power, odd = step;  // C q^(n^2 + n b), q^(2n - 1)
   const double square = step * step;
   for (int n = 2; n < 200; ++n) {

@@ -4,6 +4,7 @@
 #include "core/config.hpp"
 #include "core/covariance.hpp"
 #include "core/draws.hpp"
+#include "core/polya_gamma.hpp"
 
 namespace lvm {
 

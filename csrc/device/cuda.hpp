@@ -13,6 +13,7 @@
 #include "device/cuda_context.hpp"
 #include "device/cuda_gram.hpp"
 #include "device/cuda_graph.hpp"
+#include "device/cuda_polya_gamma.hpp"
 #include "device/leaf_map.hpp"
 #include "device/matrix.hpp"
 #include "device/pinned_block.hpp"
@@ -98,6 +99,13 @@ struct Cuda {
   static void fill_bits(T* out, int64_t n, int64_t start, uint64_t seed) {
     cuda::fill_bits(cuda_context().stream, out, n, start, seed);
     check_launch("fill_bits");
+  }
+
+  // out[i] = PG(b[i % b_period], z[i % z_period]), of element start + i (see core/polya_gamma.hpp).
+  template <class T>
+  static void fill_polya_gamma(T* out, int64_t n, int64_t start, uint64_t seed, const T* b, int64_t b_period, const T* z,
+                               int64_t z_period) {
+    cuda_fill_polya_gamma(out, n, start, seed, b, b_period, z, z_period);
   }
 
   // Work that comes again and again.

@@ -19,9 +19,9 @@ import pybind11
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-RUNTIME = sorted(HERE.glob("shim*.cpp")) + [ROOT / "csrc/device/blas.cpp"]
-CUDA = ["bind/cuda_models", "bind/cuda_kernels", "bind/cuda_linalg"]
-CUDA += ["cuda/gram_f64", "cuda/gram_f32", "cuda/cholesky_update", "cuda/context"]
+RUNTIME = sorted(HERE.glob("shim*.cpp")) + [ROOT / "csrc/device/blas.cpp", ROOT / "csrc/device/polya_gamma_tables.cpp"]
+CUDA = ["bind/cuda_models", "bind/cuda_kernels", "bind/cuda_linalg", "bind/cuda_logistic", "bind/cuda_gp_classifier"]
+CUDA += ["cuda/gram_f64", "cuda/gram_f32", "cuda/cholesky_update", "cuda/polya_gamma", "cuda/context"]
 SOURCES = [*(ROOT / f"csrc/{name}.cu" for name in CUDA), HERE / "module_shim.cpp", *RUNTIME]
 FLAGS = ["-std=c++17", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wall", "-Wextra"]
 FLAGS += ["-Wno-psabi", "-Wno-unknown-pragmas", "-DLVM_SHIM", '-DLVM_VERSION="shim"', '-DLVM_COMPILER="host"']

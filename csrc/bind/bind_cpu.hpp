@@ -1,0 +1,11 @@
+// The parts of lvmfast._cpu that are compiled in files of their own.
+#pragma once
+
+#include "bind/view_numpy.hpp"
+
+namespace lvm::bind {
+
+void bind_cpu_logistic(py::module_& m);       // cpu_logistic.cpp
+void bind_cpu_gp_classifier(py::module_& m);  // cpu_gp_classifier.cpp
+
+}  // namespace lvm::bind
