@@ -31,6 +31,8 @@ LVM_HD double cos_(double x) { return ::cos(x); }
 LVM_HD double sin_(double x) { return ::sin(x); }
 LVM_HD double min_(double x, double most) { return x > most ? most : x; }  // NaN stays
 LVM_HD float min_(float x, float most) { return x > most ? most : x; }
+LVM_HD double max_(double x, double least) { return x < least ? least : x; }  // NaN stays
+LVM_HD double if_less_(double a, double b, double yes, double no) { return a < b ? yes : no; }
 LVM_HD double large_(double) { return 1.7976931348623157e308; }  // the largest finite number
 LVM_HD float large_(float) { return 3.40282347e38f; }
 LVM_HD double zero_unless_positive_(double sign, double x) { return sign > 0 ? x : 0.0; }

@@ -16,9 +16,12 @@
 
 namespace lvm {
 
-constexpr double kInverseGaussianMost = 0.4;  // b exp(-|z|) up to which the proposal is taken as it is
+constexpr double kInverseGaussianMost = 0.3;  // b exp(-|z|) up to which the proposal is taken as it is
 constexpr double kSaddlePointFrom = 12;       // b
+constexpr double kMostStripTerms = 3;         // b, if whole, up to which strips are faster than a proposal
 constexpr double kNormalFrom = 1e6;           // b
+
+constexpr double kProposalMost = 8.81;        // Phi_b is below 2^-54 beyond, for b <= 1
 
 // Streams of Philox: those of csrc/core/draws.hpp lie below.
 constexpr uint32_t kStripStream = 4, kProposalStream = 5, kSaddleStream = 6, kPolyaNormalStream = 7;
@@ -33,7 +36,7 @@ LVM_HD bool remainder_accepts(double b, double x, double v) {
   const double step = exp_(-0.5 / x), power = exp_(-0.5 * b / x);
   const double first = (2.0 + b) * step * power;  // the term n = 1
   if (v <= 1.0 - first) return true;              // the terms that follow make it larger
-  if (b <= 1.0 && x > 8.81) return false;         // below 2^-54
+  if (b <= 1.0 && x > kProposalMost) return false;
   double sum = 1.0 - first, sign = 1.0, choose = b * step * power, odd = step;  // C q^(n^2 + n b), q^(2n - 1)
   const double square = step * step;
   for (int n = 2; n < 200; ++n) {
@@ -66,10 +69,10 @@ LVM_HD double chi_square_of(double u0, double u1) {
 }
 
 // PG(b, z) by rejection from the inverse Gaussian distribution; accepted with probability (1 + exp(-z))^-b, z >= 0.
-LVM_HD double polya_gamma_remainder(double b, double z, uint64_t seed, uint64_t element) {
-  for (uint32_t attempt = 0;; attempt += 2) {
-    const PhiloxWords p = philox_at(seed, element, attempt, kProposalStream);
-    const PhiloxWords a = philox_at(seed, element, attempt + 1, kProposalStream);
+LVM_HD double polya_gamma_remainder(double b, double z, uint64_t seed, uint64_t element, uint32_t attempt = 0) {
+  for (;; ++attempt) {
+    const PhiloxWords p = philox_at(seed, element, 2 * attempt, kProposalStream);
+    const PhiloxWords a = philox_at(seed, element, 2 * attempt + 1, kProposalStream);
     double small, ratio;
     inverse_gaussian_roots(b, z, chi_square_of(unit_of_words(p.w[0], p.w[1]), unit_of_words(p.w[2], p.w[3])), small,
                            ratio);
@@ -81,10 +84,11 @@ LVM_HD double polya_gamma_remainder(double b, double z, uint64_t seed, uint64_t 
 
 // PG(1, z), |z| < kStripTilts / kTiltsPerUnit: a point under the strips of the next lower tilt, accepted under the
 // density, of which both ends of a strip are bounds.
-LVM_HD double polya_gamma_strips(const PolyaGammaTables& tables, double z, uint64_t seed, uint64_t element, int term) {
+LVM_HD double polya_gamma_strips(const PolyaGammaTables& tables, double z, uint64_t seed, uint64_t element, int term,
+                                 uint32_t attempt = 0) {
   const int tilt = int(z * kTiltsPerUnit);
   const double at = double(tilt) / kTiltsPerUnit, further = 0.5 * (z - at) * (z + at);
-  for (uint32_t attempt = 0;; ++attempt) {
+  for (;; ++attempt) {
     const PhiloxWords w = philox_at(seed, element, attempt, strip_stream(term));
     const double u = unit_of_words(w.w[0], w.w[1]), v = unit_of_words(w.w[2], w.w[3]);
     const int index = int(w.w[0] & (kStrips - 1));
@@ -103,88 +107,108 @@ LVM_HD double polya_gamma_strips(const PolyaGammaTables& tables, double z, uint6
 
 // log of the density of PG(b, z) / b at y, up to a constant, from the saddle-point expansion
 //   f ~ sqrt(b / (2 pi k''(t))) exp(b (k(t) - t y) + c1/b + c2/b^2),  k'(t) = y,  k(t) = -log cos sqrt(t/2)
-// (H. E. Daniels, Ann. Math. Stat. 25, 1954), and its first two derivatives.
-struct SaddleValue {
-  double value, slope, curvature;
-};
-
+// (H. E. Daniels, Ann. Math. Stat. 25, 1954). P is double or a pack, Cells finds the cell of a y.
+template <class P>
 struct SaddlePoint {
-  double b = 0, drift = 0;  // drift = b z^2 / 2
+  P b, drift, inverse;  // drift = b z^2 / 2, inverse = 1 / b
 
-  LVM_HD double at(const PolyaGammaTables& tables, double y) const {
-    const SaddleCell& c = tables.saddle[saddle_cell(y)];
-    const double r = (y - c.centre) * c.scale;
-    double a = c.exponent[kExponentTerms - 1], l = c.factor[kFactorTerms - 1];
-    for (int j = kExponentTerms - 2; j >= 0; --j) a = a * r + c.exponent[j];
-    for (int j = kFactorTerms - 2; j >= 0; --j) l = l * r + c.factor[j];
-    const double c1 = ((c.first[3] * r + c.first[2]) * r + c.first[1]) * r + c.first[0];
-    const double c2 = (c.second[2] * r + c.second[1]) * r + c.second[0];
-    return (b * a - drift * y) + (l + (c1 + c2 / b) / b);
+  SaddlePoint() = default;
+  LVM_HD SaddlePoint(P b, P z) : b(b), drift(P(0.5) * z * z * b), inverse(P(1.0) / b) {}
+
+  template <class Cells>
+  LVM_HD P value(const Cells& cells, P y) const {
+    P slope, curvature;
+    return evaluate<false>(cells, y, slope, curvature);
+  }
+  // And its first two derivatives.
+  template <class Cells>
+  LVM_HD P jet(const Cells& cells, P y, P& slope, P& curvature) const {
+    return evaluate<true>(cells, y, slope, curvature);
   }
 
-  LVM_HD SaddleValue jet(const PolyaGammaTables& tables, double y) const {
-    const SaddleCell& c = tables.saddle[saddle_cell(y)];
-    const double r = (y - c.centre) * c.scale;
-    double p = 0, dp = 0, ddp = 0;  // Horner's rule for a polynomial and its derivatives
+ private:
+  template <bool kJet, class Cells>
+  LVM_HD P evaluate(const Cells& cells, P y, P& slope, P& curvature) const {
+    const auto c = cells(y);
+    const P r = (y - P(c[kCentre])) * P(c[kScale]);
+    P p(0.0), dp(0.0), ddp(0.0);  // Horner's rule for a polynomial and its derivatives
     for (int j = kExponentTerms - 1; j >= 0; --j) {
-      double q = b * c.exponent[j];
-      if (j < kFactorTerms) q += c.factor[j];
-      if (j < 4) q += c.first[j] / b;
-      if (j < 3) q += c.second[j] / (b * b);
-      ddp = ddp * r + dp;
-      dp = dp * r + p;
+      P q = b * P(c[kExponent + j]);
+      if (j < kFactorTerms) q = q + P(c[kFactor + j]);
+      if (j < kSecondTerms) {
+        q = q + inverse * (P(c[kFirst + j]) + inverse * P(c[kSecond + j]));
+      } else if (j < kFirstTerms) {
+        q = q + inverse * P(c[kFirst + j]);
+      }
+      if (kJet) {
+        ddp = ddp * r + dp;
+        dp = dp * r + p;
+      }
       p = p * r + q;
     }
-    return {p - drift * y, dp * c.scale - drift, 2.0 * ddp * c.scale * c.scale};
+    slope = dp * P(c[kScale]) - drift;
+    curvature = P(2.0) * ddp * P(c[kScale]) * P(c[kScale]);
+    return p - drift * y;
   }
 };
 
 // The envelope of exp(log density): the highest value in the middle, and tangents on both sides, each sqrt(2) standard
 // deviations away. The density is log-concave; about 0.88 of the draws are accepted.
+template <class P>
 struct SaddleEnvelope {
-  SaddlePoint point;
-  double most = 0;                       // log of the height of the middle
-  double left = 0, width = 0;            // the middle
-  double left_tail = 0, right_tail = 0;  // areas of the tails: exp(-distance / area)
+  SaddlePoint<P> point;
+  P most;                   // log of the height of the middle
+  P left, width;            // the middle
+  P left_tail, right_tail;  // areas of the tails: exp(-distance / area)
 
   SaddleEnvelope() = default;
-  LVM_HD SaddleEnvelope(const PolyaGammaTables& tables, double b, double z) {
-    point.b = b;
-    point.drift = 0.5 * z * z * b;
-    const double mean = polya_gamma_unit_mean(z);
-    const SaddleValue m = point.jet(tables, mean);
-    const double mode = mean - m.slope / m.curvature;
-    const SaddleValue t = point.jet(tables, mode);
-    const double away = sqrt_(-2.0 / t.curvature);
-    const SaddleValue l = point.jet(tables, mode - away), r = point.jet(tables, mode + away);
-    most = t.value - 2.0 * t.slope * t.slope / t.curvature;  // the Newton step is not quite at the mode
-    left_tail = 1.0 / l.slope;
-    right_tail = -1.0 / r.slope;
-    left = mode - away + (most - l.value) * left_tail;
-    width = mode + away - (most - r.value) * right_tail - left;
+  template <class Cells>
+  LVM_HD SaddleEnvelope(const Cells& cells, P b, P z) : point(b, z) {
+    // tanh(z/2) / (2z), nearly: Newton's step leads from it nearly to the mode
+    const P e = exp_(P(0.0) - z), square = z * z;
+    const P mean = if_less_(z, P(0.25), P(0.25) - square * (P(1.0 / 48) - square * P(1.0 / 480)),
+                            (P(1.0) - e) / ((P(1.0) + e) * max_(z + z, P(0.5))));
+    P slope, curvature;
+    point.jet(cells, mean, slope, curvature);
+    const P mode = mean - slope / curvature;
+    const P top = point.jet(cells, mode, slope, curvature);
+    const P away = sqrt_(P(-2.0) / curvature), low = mode - away, high = mode + away;
+    most = top - P(2.0) * slope * slope / curvature;  // no lower than at the mode itself
+    const P at_low = point.jet(cells, low, slope, curvature);
+    left_tail = P(1.0) / slope;
+    const P at_high = point.jet(cells, high, slope, curvature);
+    right_tail = P(-1.0) / slope;
+    left = low + (most - at_low) * left_tail;
+    width = high - (most - at_high) * right_tail - left;
   }
 
-  LVM_HD double draw(const PolyaGammaTables& tables, uint64_t seed, uint64_t element) const {
-    for (uint32_t attempt = 0;; ++attempt) {
-      const PhiloxWords w = philox_at(seed, element, attempt, kSaddleStream);
-      const double v = unit_of_words(w.w[2], w.w[3]);
-      double y = unit_of_words(w.w[0], w.w[1]) * (width + left_tail + right_tail), height = most;
-      if (y < width) {
-        y += left;
-      } else if (y < width + left_tail) {
-        const double fall = log_((y - width) / left_tail);
-        y = left + left_tail * fall;
-        height += fall;
-      } else {
-        const double fall = log_((y - width - left_tail) / right_tail);
-        y = left + width - right_tail * fall;
-        height += fall;
-      }
-      if (!(y >= kSaddleLeast && y < kSaddleMost)) continue;  // less than exp(-70) of the mass
-      if (log_(v) + height <= point.at(tables, y)) return point.b * y;
-    }
+  // The point y under the envelope that u gives, and the log of the envelope there.
+  LVM_HD P propose(P u, P& height) const {
+    const P along = u * (width + left_tail + right_tail), beyond = along - width;
+    const P tail = if_less_(beyond, left_tail, beyond / left_tail, (beyond - left_tail) / right_tail);
+    const P fall = log_(if_less_(along, width, P(1.0), max_(tail, P(1e-300))));
+    height = most + fall;
+    const P outside = if_less_(beyond, left_tail, left + left_tail * fall, left + width - right_tail * fall);
+    return if_less_(along, width, left + along, outside);
   }
 };
+
+struct SaddleCells {
+  const PolyaGammaTables& tables;
+  LVM_HD const double* operator()(double y) const { return tables.saddle[saddle_cell(y)]; }
+};
+
+LVM_HD double polya_gamma_saddle(const PolyaGammaTables& tables, double b, double z, uint64_t seed, uint64_t element) {
+  const SaddleCells cells = {tables};
+  const SaddleEnvelope<double> envelope(cells, b, z);
+  for (uint32_t attempt = 0;; ++attempt) {
+    const PhiloxWords w = philox_at(seed, element, attempt, kSaddleStream);
+    double height;
+    const double y = envelope.propose(unit_of_words(w.w[0], w.w[1]), height);
+    if (!(y >= kSaddleLeast && y < kSaddleMost)) continue;  // less than exp(-70) of the mass
+    if (log_(unit_of_words(w.w[2], w.w[3])) + height <= envelope.point.value(cells, y)) return b * y;
+  }
+}
 
 // mean + deviation (nu + skewness (nu^2 - 1)/6), the Cornish-Fisher expansion; its error is of order 1/b.
 LVM_HD double polya_gamma_normal(double b, double z, uint64_t seed, uint64_t element) {
@@ -196,32 +220,38 @@ LVM_HD double polya_gamma_normal(double b, double z, uint64_t seed, uint64_t ele
   return b * (k.mean + sqrt_(k.variance) / root * nu) + k.third / k.variance * (nu * nu - 1.0) / 6.0;
 }
 
-// Which of the ways a draw is made.
-enum class PolyaGammaWay : int { strips, proposal, saddle, normal };
+// How the draws of one b are made.
+struct PolyaGammaPlan {
+  double b = 0, rest = 0;        // b = terms + rest
+  double proposal_from = 0;      // the |z| from which on a proposal is taken for the whole of b
+  int terms = 0;
+  bool saddle = false, normal = false;  // what is done below that z, if not strips and a proposal for the rest
 
-LVM_HD PolyaGammaWay polya_gamma_way(double b, double z) {  // z >= 0
-  const bool within = z < double(kStripTilts) / kTiltsPerUnit;
-  if (b == 1.0) return within ? PolyaGammaWay::strips : PolyaGammaWay::proposal;
-  if (b < 1.0) return PolyaGammaWay::proposal;
-  const bool few = within && b <= 6.0 && double(int(b)) == b;  // strips are faster
-  if (!few && b * exp_(-z) <= kInverseGaussianMost) return PolyaGammaWay::proposal;
-  if (b < kSaddlePointFrom) return PolyaGammaWay::strips;
-  return b < kNormalFrom ? PolyaGammaWay::saddle : PolyaGammaWay::normal;
-}
+  PolyaGammaPlan() = default;
+  LVM_HD explicit PolyaGammaPlan(double b) : b(b) {
+    if (b >= kSaddlePointFrom) {
+      saddle = b < kNormalFrom;
+      normal = !saddle;
+      proposal_from = log_(b * (1.0 / kInverseGaussianMost));
+      return;
+    }
+    terms = int(b);
+    rest = b - terms;
+    if (terms == 0) return;
+    const bool few = rest == 0.0 && b <= kMostStripTerms;
+    proposal_from = few ? double(kStripTilts) / kTiltsPerUnit : log_(b * (1.0 / kInverseGaussianMost));
+  }
+};
 
 // Draw element of a seed.
 LVM_HD double polya_gamma_draw(const PolyaGammaTables& tables, double b, double z, uint64_t seed, uint64_t element) {
   z = z < 0 ? -z : z;
-  switch (polya_gamma_way(b, z)) {
-    case PolyaGammaWay::proposal: return polya_gamma_remainder(b, z, seed, element);
-    case PolyaGammaWay::saddle: return SaddleEnvelope(tables, b, z).draw(tables, seed, element);
-    case PolyaGammaWay::normal: return polya_gamma_normal(b, z, seed, element);
-    default: break;
-  }
-  const int terms = int(b);
-  const double rest = b - terms;
-  double x = rest > 0.0 ? polya_gamma_remainder(rest, z, seed, element) : 0.0;
-  for (int term = 0; term < terms; ++term) x += polya_gamma_strips(tables, z, seed, element, term);
+  const PolyaGammaPlan plan(b);
+  if (z >= plan.proposal_from) return polya_gamma_remainder(b, z, seed, element);
+  if (plan.saddle) return polya_gamma_saddle(tables, b, z, seed, element);
+  if (plan.normal) return polya_gamma_normal(b, z, seed, element);
+  double x = plan.rest > 0.0 ? polya_gamma_remainder(plan.rest, z, seed, element) : 0.0;
+  for (int term = 0; term < plan.terms; ++term) x += polya_gamma_strips(tables, z, seed, element, term);
   return x;
 }
 

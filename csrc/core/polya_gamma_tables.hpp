@@ -20,15 +20,26 @@ struct Strip {
 constexpr int kExponentTerms = 8, kFactorTerms = 6;
 constexpr double kSaddleLeast = 0x1p-6, kSaddleMost = 2.0;  // x / b
 constexpr int kCellsPerOctave = 16, kSaddleCells = 7 * kCellsPerOctave;
+constexpr int64_t kFirstCell = int64_t(1023 - 6) << 4;  // the upper bits of kSaddleLeast: exponent and 4 of the mantissa
 
-// Polynomials in (y - centre) * scale, from -1 to 1, of k(t) - t y, -log k''(t) / 2 and the first two corrections.
-struct SaddleCell {
-  double centre, scale, exponent[kExponentTerms], factor[kFactorTerms], first[4], second[3], unused;
+// Polynomials in (y - centre) * scale, from -1 to 1, of k(t) - t y, -log k''(t) / 2 and the first two corrections: the
+// numbers of a cell from each of these places on.
+constexpr int kFirstTerms = 4, kSecondTerms = 3;
+enum SaddlePlace : int {
+  kCentre = 0,
+  kScale = 1,
+  kExponent = 2,
+  kFactor = kExponent + kExponentTerms,
+  kFirst = kFactor + kFactorTerms,
+  kSecond = kFirst + kFirstTerms,
+  kSaddleNumbers = 24  // one of them unused
 };
+using SaddleCell = double[kSaddleNumbers];
 
 struct PolyaGammaTables {
   Strip strips[kStripTilts][kStrips];
   SaddleCell saddle[kSaddleCells];
+  double beyond[4];  // read with the last cell by wide packs
 };
 
 // The cell that holds y: those of an octave are equally wide.
@@ -36,7 +47,7 @@ LVM_HD int saddle_cell(double y) {
   y = y < kSaddleLeast ? kSaddleLeast : y;
   int64_t bits;
   memcpy(&bits, &y, sizeof bits);
-  const int64_t cell = (bits >> 48) - (int64_t(1023 - 6) << 4);
+  const int64_t cell = (bits >> 48) - kFirstCell;
   return int(cell < kSaddleCells ? cell : kSaddleCells - 1);
 }
 

@@ -59,6 +59,8 @@ struct Pack {
   LVM_HD friend Pack operator/(Pack a, Pack b) { return a.v / b.v; }
   LVM_HD Pack& operator+=(Pack b) { return v += b.v, *this; }
   LVM_HD friend Pack min_(Pack x, Pack most) { return x.v > most.v ? most.v : x.v; }  // NaN stays
+  LVM_HD friend Pack max_(Pack x, Pack least) { return x.v < least.v ? least.v : x.v; }  // NaN stays
+  LVM_HD friend Pack if_less_(Pack a, Pack b, Pack yes, Pack no) { return a.v < b.v ? yes.v : no.v; }
   LVM_HD friend Pack clamp_(Pack x, Pack least, Pack most) {  // NaN stays
 #if defined(__AVX512F__)
     if constexpr (sizeof(T) == 8) {

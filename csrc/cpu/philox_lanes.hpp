@@ -66,17 +66,12 @@ LVM_HD void philox(const Stream& stream, const Lanes (&block)[kCount], Blocks (&
   });
 }
 
-template <class T>
-LVM_HD Pack<T> max_(Pack<T> x, T least) {
-  return x.v < least ? Pack<T>(least).v : x.v;
-}
-
 // As unit_of_words. Numbers of the binades whose last places are 2^-32 and 2^-53 take the words as mantissas; their
 // difference from 2^20 + 1/2 is exact.
 LVM_HD Pack<double> unit_of_lanes(Lanes low, Lanes high) {
   const auto h = bits_as<Pack<double>::V>((high & kLow) | uint64_t(0x4130000000000000));
   const auto l = bits_as<Pack<double>::V>(((low >> 11) & 0x1fffff) | uint64_t(0x3fe0000000000000));
-  return max_(Pack<double>((h - (0x1p20 + 0.5)) + l), 0x1p-54);
+  return max_(Pack<double>((h - (0x1p20 + 0.5)) + l), Pack<double>(0x1p-54));
 }
 
 }  // namespace lvm::cpu::LVM_ARCH

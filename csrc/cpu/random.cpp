@@ -19,7 +19,7 @@ template <bool kFine>
 LVM_HD Pack<float> float_unit_of_lanes(UnsignedLanes<float> words) {
   constexpr float step = kFine ? 0x1p-31f : 0x1p-24f;
   const auto k = bits_as<Pack<float>::VI>(words >> (kFine ? 1 : 8));
-  return max_(Pack<float>(__builtin_convertvector(k, Pack<float>::V) * step), step / 2);
+  return max_(Pack<float>(__builtin_convertvector(k, Pack<float>::V) * step), Pack<float>(step / 2));
 }
 
 // x[j] = element j of every block.

@@ -45,25 +45,31 @@ LVM_HD Pack<T> second_part(Pack<T> a, std::integer_sequence<int, I...>) {
   return shuffle<T, ((I + R) % kWidth<T>)...>(a.v, a.v);
 }
 
-// x[r] lane i = p[i * row + r]; where R < W, it reads up to W numbers of a row.
-template <class T, int R>
-LVM_HD void load_transposed(const T* p, int64_t row, Pack<T> (&x)[R]) {
+// x[r] lane i = row(i)[r]; where R < W, it reads up to W numbers of a row.
+template <class T, int R, class Row>
+LVM_HD void load_rows_transposed(const Row& row, Pack<T> (&x)[R]) {
   constexpr int W = kWidth<T>;
   using Lanes = std::make_integer_sequence<int, W>;
   static_assert(R > W ? R == 2 * W : R == W || 2 * R == W, "shapes in use");
   if constexpr (R > W) {
     Pack<T> half[W];
     unroll<2>([&](auto h) LVM_INLINE {
-      load_transposed<T, W>(p + h * W, row, half);
+      load_rows_transposed<T, W>([&](int i) LVM_INLINE { return row(i) + h * W; }, half);
       unroll<W>([&](auto r) LVM_INLINE { x[h * W + r] = half[r]; });
     });
   } else {
     unroll<R>([&](auto k) LVM_INLINE {
-      x[k] = Pack<T>::load(p + k * row);
-      if constexpr (2 * R == W) x[k] = join<T, R>(x[k], Pack<T>::load(p + (k + R) * row), Lanes());
+      x[k] = Pack<T>::load(row(k));
+      if constexpr (2 * R == W) x[k] = join<T, R>(x[k], Pack<T>::load(row(k + R)), Lanes());
     });
     transpose_blocks<T, R>(x);
   }
+}
+
+// x[r] lane i = p[i * row + r], in the same way.
+template <class T, int R>
+LVM_HD void load_transposed(const T* p, int64_t row, Pack<T> (&x)[R]) {
+  load_rows_transposed<T, R>([&](int i) LVM_INLINE { return p + i * row; }, x);
 }
 
 // p[i * row + r] = x[r] lane i; x is used up.

@@ -163,7 +163,8 @@ void interpolate(const Real (&values)[kExponentTerms], int count, double* out) {
 void fill_cell(int cell, SaddleCell& out) {
   const Real octave = std::ldexp(1.0L, cell / kCellsPerOctave - 6), width = octave / kCellsPerOctave;
   const Real centre = octave + (cell % kCellsPerOctave + 0.5L) * width;
-  out = {double(centre), double(2 / width), {}, {}, {}, {}, 0.0};
+  out[kCentre] = double(centre);
+  out[kScale] = double(2 / width);
   Real exponent[kExponentTerms], factor[kExponentTerms], first[kExponentTerms], second[kExponentTerms];
   for (int i = 0; i < kExponentTerms; ++i) {
     const SaddleNumbers at = saddle_numbers(centre + std::cos(kPi * (i + 0.5L) / kExponentTerms) * width / 2);
@@ -172,10 +173,10 @@ void fill_cell(int cell, SaddleCell& out) {
     first[i] = at.first;
     second[i] = at.second;
   }
-  interpolate(exponent, kExponentTerms, out.exponent);
-  interpolate(factor, kFactorTerms, out.factor);
-  interpolate(first, 4, out.first);
-  interpolate(second, 3, out.second);
+  interpolate(exponent, kExponentTerms, out + kExponent);
+  interpolate(factor, kFactorTerms, out + kFactor);
+  interpolate(first, kFirstTerms, out + kFirst);
+  interpolate(second, kSecondTerms, out + kSecond);
 }
 
 }  // namespace
