@@ -20,7 +20,7 @@ __all__ = ["log_cosh", "log_cosh_ratio", "log_probabilities"]
 STEP = 0.14  # in omega sqrt(x); 31 nodes end where exp(-2 y^2) is 4e-17
 NODES = (np.arange(31) + 0.5) * STEP
 LEAST = 1.0  # of omega_0 sqrt(x): exp(-2 pi LEAST / STEP) is 3e-20, and exp(2 LEAST^2) is what is lost to cancellation
-TILE = 1024  # points at a time
+TILE = 256  # points at a time: what they need stays in the cache
 HALF_PI = 0.5 * np.pi
 
 
@@ -59,7 +59,7 @@ def log_probabilities(x, b, z, density=True, distribution=True):
 def _tile(x, b, z, density, distribution):
     root, w_z = np.sqrt(x), 0.5 * np.abs(z)
     w0, omega0, above, floored = _crossing(x, b, root)
-    log_height, kappa, difference = _at_crossing(x, b, w_z, w0, omega0, above)
+    log_height, log_transform, kappa, difference = _at_crossing(x, b, w_z, w0, omega0, above)
 
     # Nodes y on the upper half of the line; move = x (s - s_0), d = w - w_0, and
     # l(s) - l(s_0) = d + log((1 + exp(-2 w)) / (1 + exp(-2 w_0))).
@@ -67,9 +67,10 @@ def _tile(x, b, z, density, distribution):
     y, center = NODES, (root * omega0)[:, None]
     move = 2 * y * (2j * center - y)
     omega = omega0[:, None] + 1j * (y / root[:, None])
-    total = np.sqrt(omega - HALF_PI) * np.sqrt(omega + HALF_PI) + w0_
+    inverse = HALF_PI / omega
+    total = omega * np.sqrt((1 - inverse) * (1 + inverse)) + w0_
     d = move / (2 * x_ * total)
-    rest = _log1p(kappa[:, None] * np.expm1(-2 * d))
+    rest = _log_ratio(kappa[:, None], d)
     # x (s - s_0) - b d in a form without cancellation: 4 x w_0 = b tanh(w_0) at the saddle point.
     values = np.exp(move * ((d + (2 * w0_ - 0.5 * b_ / x_)) / total) - b_ * rest)
     if floored.any():
@@ -82,7 +83,7 @@ def _tile(x, b, z, density, distribution):
         integral = (center * values.real - y * values.imag).sum(axis=1)
         log_density = log_height + np.log(4 * STEP / np.pi * integral) - np.log(x)
     if distribution:
-        log_cdf, log_sf = _distribution(values, y, center, root, w_z, difference, log_height, floored, x, b)
+        log_cdf, log_sf = _distribution(values, center, root * difference, log_height, log_transform, floored)
     return log_density, log_cdf, log_sf
 
 
@@ -111,47 +112,50 @@ def _crossing(x, b, root):
 
 
 def _at_crossing(x, b, w_z, w0, omega0, above):
-    """Logarithm of the integrand at the crossing, ``(1 - tanh(w_0)) / 2``, and ``omega_0 - omega_z``."""
+    """Logarithms of integrand and transform at the crossing, ``(1 - tanh(w_0)) / 2``, ``omega_0 - omega_z``."""
     # s_0 >= 0
     d, total = w0 - w_z, w0 + w_z
     rest = np.log1p(np.expm1(-2 * np.abs(d)) * expit(-2 * np.minimum(w0, w_z)))
-    up = 2 * d * (x * total - 0.5 * b) - b * np.where(d < 0, -rest, rest)
+    rest = np.where(d < 0, -rest, rest)
+    height_up = 2 * d * (x * total - 0.5 * b) - b * rest
     # s_0 < 0; cos(v_0) = sin(e)
     e = np.where(above, 1.0, omega0 * (omega0 / (HALF_PI + w0)))
     log_cos = np.where(w0 < 1, np.log1p(-2 * np.sin(0.5 * np.minimum(w0, 1.0)) ** 2), np.log(np.sin(e)))
-    down = -2 * x * (w0 * w0 + w_z * w_z) - b * (log_cos - log_cosh(w_z))
+    down = log_cos - log_cosh(w_z)
+    log_height = np.where(above, height_up, -2 * x * (w0 * w0 + w_z * w_z) - b * down)
     kappa = np.where(above, expit(-2 * w0), 0.5 - 0.5j / np.tan(e))
     width = omega0 + np.hypot(HALF_PI, w_z)
     difference = np.where(above, d * (total / width), -(w0 * (w0 / width) + w_z * (w_z / width)))
-    return np.where(above, up, down), kappa, difference
+    return log_height, -b * np.where(above, d + rest, down), kappa, difference
 
 
-def _distribution(values, y, center, root, w_z, difference, log_height, floored, x, b):
-    """``log F`` and ``log(1 - F)``: the integrand is divided by ``t = s - z^2 / 2``, whose zero is a pole."""
-    gap = root * difference  # omega_0 - omega_z
-    pole = 1 / (gap[:, None] + 1j * y) + 1 / (2 * center - gap[:, None] + 1j * y)
+def _distribution(values, center, gap, log_height, log_transform, floored):
+    """``log F`` and ``log(1 - F)``: the integrand over ``t = s - z^2 / 2``, which has a pole, ``gap`` left of the line.
+
+    Without the pole's share the integral is F where the line is right of the pole, else F - 1. What the sum over the
+    nodes has of the pole is exactly its residue over ``1 + exp(-2 pi gap / STEP)``. Where the constant is left out
+    (``floored``), the residue is 1 less that constant.
+    """
+    gap_, y = gap[:, None], 1j * NODES
+    pole = 2 * ((center + y) / (gap_ + y)) / (2 * center - gap_ + y)  # 1 / (gap + y) + 1 / (2 center - gap + y)
     integral = STEP / np.pi * (values.real * pole.real - values.imag * pole.imag).sum(axis=1)
-    # A pole near the line counts for a part only in the sum over the nodes: exactly 1 / (1 + exp(2 pi gap / STEP)).
-    distance = 2 * np.pi / STEP * gap
-    below = np.where(np.abs(distance) > 40, np.where(gap > 0, 0.0, 1.0), expit(-distance))
-    right = gap > 0  # then the integral is F, else F - 1; with the constant left out, F - 1 or -(1 - F) always
-    log_l = log_height - 2 * (root * difference) * (2 * center[:, 0] - gap)  # log of the transform at omega_0
-    share = np.where(
-        floored,
-        np.where(below == 1, 0.0, -np.expm1(log_l) * (1 - below)),
-        np.where(right, below, 1 - below),
-    )
-    sign = np.where(right & ~floored, 1.0, -1.0)
-    tail = log_height + np.log(sign * integral + np.where(share == 0, 0.0, share * np.exp(-log_height)))
-    tail = np.minimum(tail, 0.0)
-    other = np.where(tail > -0.5, np.log(-np.expm1(tail)), np.log1p(-np.exp(tail)))
-    lower = right & ~floored
+    distance = np.where(np.abs(2 * np.pi / STEP * gap) > 40, np.copysign(np.inf, gap), 2 * np.pi / STEP * gap)
+    lower = (gap > 0) & ~floored
+    share = expit(np.where(lower, -distance, distance))
+    rest = np.where(share == 0, 0.0, np.where(floored, -np.expm1(log_transform), 1.0) * share * np.exp(-log_height))
+    tail = np.minimum(log_height + np.log(np.where(lower, integral, -integral) + rest), 0.0)
+    other = np.where(tail > -0.5, np.log(-np.expm1(tail)), np.log1p(-np.exp(tail))) + 0.0
     return np.where(lower, tail, other), np.where(lower, other, tail)
 
 
-def _log1p(u):
-    """``log(1 + u)`` for complex ``u``, to roundings of ``|u|``."""
-    result = np.empty_like(u)
+def _log_ratio(kappa, d):
+    """``log(1 + kappa (exp(-2 d) - 1))``, to roundings of ``|kappa d|``; 0 where ``kappa`` is."""
+    u = np.empty_like(d)
+    sine, grown = np.sin(-d.imag), np.expm1(np.where(kappa == 0, 0.0, -2.0) * d.real)
+    u.real = grown - 2 * (1 + grown) * sine * sine
+    u.imag = 2 * (1 + grown) * sine * np.cos(d.imag)
+    u *= kappa
+    result = np.empty_like(d)
     result.real = 0.5 * np.log1p(u.real * (2 + u.real) + u.imag * u.imag)
     result.imag = np.arctan2(u.imag, 1 + u.real)
     return result

@@ -98,8 +98,10 @@ def cumulant(n, b, z=0, digits=DIGITS):
     """``kappa_n = b (n - 1)! sum_k 1 / (2 pi^2 (k - 1/2)^2 + z^2 / 2)^n``."""
     with mp.workdps(digits):
         b, z = mp.mpf(b), mp.mpf(z)
-        return b * mp.factorial(n - 1) * mp.nsum(
-            lambda k: 1 / (2 * mp.pi**2 * (k - mp.mpf(1) / 2) ** 2 + z**2 / 2) ** n, [1, mp.inf]
+        return (
+            b
+            * mp.factorial(n - 1)
+            * mp.nsum(lambda k: 1 / (2 * mp.pi**2 * (k - mp.mpf(1) / 2) ** 2 + z**2 / 2) ** n, [1, mp.inf])
         )
 
 
