@@ -27,10 +27,10 @@ class PolyaGamma:
 
     Density and distribution function are one contour integral of the Laplace transform, 31 evaluations of it a point,
     with no case for any range of ``b``, ``z`` or ``x``. It is made in float64 on the CPU; arrays on a GPU are copied
-    there and back. For ``b`` from 1e-12 to 1e6 the absolute errors of ``logpdf``, ``logcdf`` and ``logsf`` are at most
-    ``1e-11 max(1, |value|)``, in both tails at any depth, and no larger for ``logcdf`` and ``logsf`` relative to the
-    value near 0. Beyond, and for ``b z`` above 1e6, they grow like ``sqrt(b (1 + |z|))``, as the effect of a rounding
-    of ``x`` does.
+    there and back. For ``b`` from 1e-12 to 1e6 and ``b |z|`` up to 1e9, the absolute errors of ``logpdf``, ``logcdf``
+    and ``logsf`` are at most ``1e-11 max(1, |value|)`` in both tails, at any depth; near 0 the logarithms have that
+    error relative to what ``sf`` or ``cdf`` has left. Beyond, errors grow like ``sqrt(b (1 + |z|))``, as the effect of
+    a rounding of ``x`` does; from ``b = 1e28`` on no digit is left, and the result may be NaN.
 
     Parameters
     ----------
