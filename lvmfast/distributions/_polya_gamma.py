@@ -26,7 +26,7 @@ class PolyaGamma:
     likelihood is Gaussian in ``f``; and ``x`` given ``f`` is PG(1, f).
 
     Density and distribution function are one contour integral of the Laplace transform, 31 evaluations of it a point,
-    with no case for any range of ``b``, ``z`` or ``x``. It is made in float64 on the CPU; arrays on a GPU are copied
+    for all ``b``, ``z`` and ``x``. It is made in float64 on the CPU; arrays on a GPU are copied
     there and back. For ``b`` from 1e-12 to 1e6 and ``b |z|`` up to 1e9, the absolute errors of ``logpdf``, ``logcdf``
     and ``logsf`` are at most ``1e-11 max(1, |value|)`` in both tails, at any depth; near 0 the logarithms have that
     error relative to what ``sf`` or ``cdf`` has left. Beyond, errors grow like ``sqrt(b (1 + |z|))``, as the effect of
@@ -86,6 +86,9 @@ class PolyaGamma:
 
     def __hash__(self) -> int:
         return hash((type(self), self._key()))
+
+    def __reduce__(self):
+        return type(self), self._parameters
 
     def _key(self):
         arrays = [np.asarray(_backend.to_numpy(a)) + 0.0 for a in self._parameters]
