@@ -115,9 +115,10 @@ def _at_crossing(x, b, w_z, w0, omega0, above):
     """Logarithms of integrand and transform at the crossing, ``(1 - tanh(w_0)) / 2``, ``omega_0 - omega_z``."""
     # s_0 >= 0
     d, total = w0 - w_z, w0 + w_z
+    ratio = log_cosh_ratio(w_z, d, w0)
     rest = np.log1p(np.expm1(-2 * np.abs(d)) * expit(-2 * np.minimum(w0, w_z)))
-    rest = np.where(d < 0, -rest, rest)
-    height_up = 2 * d * (x * total - 0.5 * b) - b * rest
+    far = 2 * d * (x * total - 0.5 * b) - b * np.where(d < 0, -rest, rest)  # ratio = d + rest
+    height_up = np.where(np.maximum(w0, w_z) < 1, 2 * x * d * total - b * ratio, far)
     # s_0 < 0; cos(v_0) = sin(e)
     e = np.where(above, 1.0, omega0 * (omega0 / (HALF_PI + w0)))
     log_cos = np.where(w0 < 1, np.log1p(-2 * np.sin(0.5 * np.minimum(w0, 1.0)) ** 2), np.log(np.sin(e)))
@@ -126,7 +127,7 @@ def _at_crossing(x, b, w_z, w0, omega0, above):
     kappa = np.where(above, expit(-2 * w0), 0.5 - 0.5j / np.tan(e))
     width = omega0 + np.hypot(HALF_PI, w_z)
     difference = np.where(above, d * (total / width), -(w0 * (w0 / width) + w_z * (w_z / width)))
-    return log_height, -b * np.where(above, d + rest, down), kappa, difference
+    return log_height, -b * np.where(above, ratio, down), kappa, difference
 
 
 def _distribution(values, center, gap, log_height, log_transform, floored):

@@ -26,11 +26,12 @@ class PolyaGamma:
     likelihood is Gaussian in ``f``; and ``x`` given ``f`` is PG(1, f).
 
     Density and distribution function are one contour integral of the Laplace transform, 31 evaluations of it a point,
-    for all ``b``, ``z`` and ``x``. It is made in float64 on the CPU; arrays on a GPU are copied
-    there and back. For ``b`` from 1e-12 to 1e6 and ``b |z|`` up to 1e9, the absolute errors of ``logpdf``, ``logcdf``
-    and ``logsf`` are at most ``1e-11 max(1, |value|)`` in both tails, at any depth; near 0 the logarithms have that
-    error relative to what ``sf`` or ``cdf`` has left. Beyond, errors grow like ``sqrt(b (1 + |z|))``, as the effect of
-    a rounding of ``x`` does; from ``b = 1e28`` on no digit is left, and the result may be NaN.
+    for all ``b``, ``z`` and ``x``. It is made in float64 on the CPU; arrays on a GPU are copied there and back. For
+    ``b`` from 1e-12 to 1e5 and ``b |z|`` up to 1e8, the absolute errors of ``logpdf``, ``logcdf`` and ``logsf`` are at
+    most ``1e-11 max(1, |value|)`` in both tails, at any depth (some 1e-15 for ``b <= 100`` and ``|z| <= 40``); near 0
+    the logarithms have that error relative to what ``sf`` or ``cdf`` has left. Beyond, errors grow like
+    ``sqrt(b (1 + |z|))``, as the effect of a rounding of ``x`` does; from ``b = 1e28`` on no digit is left, and the
+    result may be NaN.
 
     Parameters
     ----------
