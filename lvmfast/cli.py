@@ -7,7 +7,10 @@ import importlib
 import platform
 import sys
 
-DEMOS = {"gplvm": "1,000 handwritten digits on a two-dimensional map"}
+DEMOS = {
+    "gplvm": "1,000 handwritten digits on a two-dimensional map",
+    "polya-gamma": "Bayesian logistic regression by Gibbs sampling, and what it should find",
+}
 
 
 def info() -> str:
@@ -58,6 +61,13 @@ def build_parser() -> argparse.ArgumentParser:
     gplvm.add_argument("--seed", type=int, default=0)
     gplvm.add_argument("--data", help="MNIST files (IDX or npz) instead of the digits in the package")
     gplvm.add_argument("--quiet", action="store_true")
+    polya_gamma = demos.add_parser("polya-gamma", help=DEMOS["polya-gamma"], description=DEMOS["polya-gamma"])
+    folder = "lvmfast-demo/polya-gamma"
+    polya_gamma.add_argument("--output", default=folder, help="folder for the pictures (default: %(default)s)")
+    polya_gamma.add_argument("--n", type=int, default=128, help="points (default: %(default)s)")
+    polya_gamma.add_argument("--n-samples", type=int, default=1000, help="iterations of a chain (default: %(default)s)")
+    polya_gamma.add_argument("--seed", type=int, default=0)
+    polya_gamma.add_argument("--quiet", action="store_true")
     return parser
 
 
@@ -68,7 +78,7 @@ def main(argv=None) -> int:
     if command == "info":
         print(info())
         return 0
-    demo = importlib.import_module(f"lvmfast.demos.{arguments.pop('name')}")
+    demo = importlib.import_module(f"lvmfast.demos.{arguments.pop('name').replace('-', '_')}")
     try:
         demo.run(**arguments)
     except (ImportError, OSError, ValueError) as error:
