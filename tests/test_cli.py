@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lvmfast import cli, plot
-from lvmfast.demos import gplvm
+from lvmfast.demos import gplvm, polya_gamma
 
 
 def test_info_names_everything(capsys):
@@ -34,6 +34,29 @@ def test_demo_writes_pictures(tmp_path, capsys, protocol):
     assert len(pictures) == 4
     assert all(p.stat().st_size > 10_000 for p in pictures)
     assert all(str(p) in text for p in pictures)
+
+
+def test_polya_gamma_demo_writes_pictures(tmp_path, capsys):
+    assert cli.main(["demo", "polya-gamma", "--n-samples", "200", "--output", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert [p.stem for p in pictures] == ["data", "omega", "probability", "weights"]
+    assert all(p.stat().st_size > 10_000 and str(p) in text for p in pictures)
+    assert "coef[2]" in text
+    assert "r_hat" in text
+
+
+def test_polya_gamma_demo_finds_the_truth(tmp_path):
+    found = polya_gamma.run(output=tmp_path, n=20_000, n_samples=300, quiet=True)
+    np.testing.assert_allclose(found["model"].coef_[0], polya_gamma.TRUTH, atol=0.06)  # four standard deviations, about
+    assert found["error"] < 0.02
+
+
+def test_polya_gamma_class_probability():
+    np.testing.assert_allclose(
+        np.log(polya_gamma.class_probability([0.5, 2.0]) / (1 - polya_gamma.class_probability([0.5, 2.0]))),
+        polya_gamma.polynomial([[0.5], [2.0]]) @ polya_gamma.TRUTH,
+    )
 
 
 def test_demo_is_deterministic(tmp_path):

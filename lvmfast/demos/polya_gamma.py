@@ -1,9 +1,9 @@
 """Bayesian logistic regression by Pólya-gamma Gibbs sampling: ``lvmfast demo polya-gamma``.
 
-The one-dimensional problem of Tiao's primer on Pólya-gamma variables, part II: 64 points from p = N(1, 1) are labelled 1
-and 64 from q = N(0, 2^2) are labelled 0, so that ``p(y = 1 | x) = p(x) / (p(x) + q(x))`` is known, and so is its logit,
-``log 2 - (x - 1)^2 / 2 + x^2 / 8``: a quadratic, as the model with features ``1, x, x^2`` has it. The prior precision is 2.
-It departs from that text in starting several chains, whose agreement can be seen.
+The one-dimensional problem of Tiao's primer on Pólya-gamma variables, part II: 64 points from p = N(1, 1) are labelled
+1 and 64 from q = N(0, 2^2) are labelled 0, so that ``p(y = 1 | x) = p(x) / (p(x) + q(x))`` is known, and so is its
+logit, ``log 2 - (x - 1)^2 / 2 + x^2 / 8``: a quadratic, as the model with features ``1, x, x^2`` has it. The prior
+precision is 2. It departs from that text in starting several chains, whose agreement can be seen.
 """
 
 from __future__ import annotations
