@@ -12,10 +12,14 @@ void bind_cuda_models(py::module_& m);   // GPLVM and GPR
 void bind_cuda_logistic(py::module_& m);
 void bind_cuda_gp_classifier(py::module_& m);
 
-inline void bind_cuda(py::module_& m) {
+inline void bind_cuda_operations(py::module_& m) {
   bind_cuda_kernels(m);  // first: the others take its trees
   bind_cuda_runtime(m);
   bind_cuda_linalg(m);
+}
+
+inline void bind_cuda(py::module_& m) {
+  bind_cuda_operations(m);
   bind_cuda_models(m);
   bind_cuda_logistic(m);
   bind_cuda_gp_classifier(m);

@@ -130,7 +130,7 @@ def _omega(X, y, draws):
     axes = figure.subplots(2, 1, sharex=True, sharey=True)
     for ax, label, name in ((axes[0], 1, "y = 1"), (axes[1], 0, "y = 0")):
         rows = np.flatnonzero(y == label)
-        some = np.linspace(0, len(draws) - 1, min(len(draws), 250)).astype(int)
+        some = np.linspace(0, len(draws) - 1, min(len(draws), 2 + 20_000 // len(rows))).astype(int)
         steps = np.repeat(some, len(rows))
         at = np.tile(X[rows, 0], len(some))
         dots = ax.scatter(at, draws[np.ix_(some, rows)].ravel(), c=steps, cmap=COLORMAP, s=4, lw=0, alpha=0.6)

@@ -20,9 +20,9 @@ import pybind11
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUNTIME = sorted(HERE.glob("shim*.cpp")) + [ROOT / "csrc/device/blas.cpp", ROOT / "csrc/device/polya_gamma_tables.cpp"]
-CUDA = ["bind/cuda_models", "bind/cuda_kernels", "bind/cuda_linalg", "bind/cuda_logistic", "bind/cuda_gp_classifier"]
-CUDA += ["cuda/gram_f64", "cuda/gram_f32", "cuda/cholesky_update", "cuda/polya_gamma", "cuda/context"]
-SOURCES = [*(ROOT / f"csrc/{name}.cu" for name in CUDA), HERE / "module_shim.cpp", *RUNTIME]
+OPERATIONS = ["bind/cuda_kernels", "bind/cuda_linalg", "cuda/gram_f64", "cuda/gram_f32", "cuda/cholesky_update"]
+OPERATIONS += ["cuda/polya_gamma", "cuda/context"]
+MODELS = ["bind/cuda_models", "bind/cuda_logistic", "bind/cuda_gp_classifier"]
 FLAGS = ["-std=c++17", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wall", "-Wextra"]
 FLAGS += ["-Wno-psabi", "-Wno-unknown-pragmas", "-DLVM_SHIM", '-DLVM_VERSION="shim"', '-DLVM_COMPILER="host"']
 # The sanitizers see device memory only where it comes from malloc.
@@ -82,8 +82,14 @@ def _into(path: Path, command: list[str]) -> Path:
     return path
 
 
+def sources_of(models: bool = True) -> list[Path]:
+    """What the simulated ``lvmfast._cuda`` is made of, with the models or without."""
+    cuda = [ROOT / f"csrc/{name}.cu" for name in (MODELS if models else []) + OPERATIONS]
+    return [*cuda, HERE / "module_shim.cpp", *RUNTIME]
+
+
 def build_shim(
-    cache_dir: Path, *, sanitize: str | None = None, sources: Sequence[Path] = SOURCES, name: str = "_cuda_shim"
+    cache_dir: Path, *, sanitize: str | None = None, sources: Sequence[Path] | None = None, name: str = "_cuda_shim"
 ) -> Path:
     """The host module, compiled unless an equal one is in the cache.
 
@@ -93,8 +99,9 @@ def build_shim(
         Folder of objects and modules, each named by what it is made of.
     sanitize : str, optional
         "address", "undefined" or "address,undefined". The first needs the sanitizer's library preloaded.
-    sources : sequence of Path
-        What to compile; one of them holds PYBIND11_MODULE of that name.
+    sources : sequence of Path, optional
+        What to compile; one of them holds PYBIND11_MODULE of that name. By default all of ``lvmfast._cuda``, and for
+        the sanitizers, which compile for minutes, its operations without the models.
     name : str
         The module's.
     """
@@ -102,6 +109,9 @@ def build_shim(
     cache_dir.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CXX", "c++")
     flags = _flags(sanitize)
+    if sources is None:
+        sources = sources_of(models=not sanitize)
+        flags += ["-DLVM_SHIM_WITHOUT_MODELS"] if sanitize else []
     includes = [ROOT / "csrc", HERE, pybind11.get_include(), sysconfig.get_paths()["include"]]
     includes = [f"-I{folder}" for folder in includes[:2]] + [f"-isystem{folder}" for folder in includes[2:]]
     common = " ".join([compiler, *flags, *includes]).encode()

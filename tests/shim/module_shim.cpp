@@ -6,7 +6,11 @@
 PYBIND11_MODULE(_cuda_shim, m) {
   namespace py = pybind11;
   bind_shim(m);
+#if defined(LVM_SHIM_WITHOUT_MODELS)
+  lvm::bind::bind_cuda_operations(m);
+#else
   lvm::bind::bind_cuda(m);
+#endif
   m.def("install_blas", [](const py::dict& blas, const py::dict& lapack) {
     lvm::bind::install_blas_of<double>(blas, lapack, "d");
     lvm::bind::install_blas_of<float>(blas, lapack, "s");
