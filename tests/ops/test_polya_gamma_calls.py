@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from helpers import tolerance
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -177,8 +178,8 @@ def test_float32_is_float64_rounded(instruction_set):
 
 
 def test_instruction_sets():
-    """Draws agree to rounding. In which attempt a draw is accepted may differ, where a comparison is that near: the
-    chance is some 1e-14 a draw.
+    """Draws agree to rounding; the saddle point's, whose log density has a rounding of b, to b times that. No draw here
+    is accepted in one set and not in the other, which has a chance of at most some ``b`` roundings a draw.
     """
     b, z = mixed(200_000, seed=12)
     before, results = _backend.cpu.instruction_set(), []
@@ -189,7 +190,8 @@ def test_instruction_sets():
     finally:
         _backend.cpu.use_instruction_set(before)
     for other in results[1:]:
-        assert np.abs(other / results[0] - 1).max() < 1e-11
+        allowed = tolerance(float, 10) * np.where((b >= 12) & (b < 1e6), b, 1.0)
+        assert (np.abs(other - results[0]) <= allowed * results[0]).all()
 
 
 def test_out(dtype):
