@@ -15,7 +15,9 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 CASES = "simulated and float64 and (test_parity.py and test_parity and ("
-CASES += " or ".join(("cholesky", "update", "solve", "RBF", "RationalQuadratic", "Linear", "deep", "polya_gamma")) + "))"
+CASES += (
+    " or ".join(("cholesky", "update", "solve", "RBF", "RationalQuadratic", "Linear", "deep", "polya_gamma")) + "))"
+)
 
 
 def _library(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Whole distributions of Polya-gamma draws: moments, quantiles, tails, transform, sums; wherever the way of drawing changes.
+"""Whole distributions of Polya-gamma draws: moments, quantiles, tails, transform, sums, on all ways of drawing.
 
 Every draw has a fixed seed, so that a test passes always or never; the rates of false alarm are those over all seeds.
 Statistics are taken to be normal, chi-square or Poisson, as they nearly are. ``PolyaGamma``, which is tested against
@@ -83,8 +83,10 @@ def assert_distribution(x, b, z, least=1e-7):
 
 @pytest.mark.parametrize("b", SHAPES)
 def test_distribution(b):
-    """Moments, bins and tails. False alarms, all shapes together: 2e-4 for bins and tails; 1e-4 for the moments, more as
-    third powers have heavy tails for small b.
+    """Moments, bins and tails.
+
+    False alarms, all shapes together: 2e-4 for bins and tails, 1e-4 for the moments, there more for small b: third
+    powers have heavy tails.
     """
     lows, highs, squares = [], [], []
     for z in TILTS:
@@ -109,7 +111,9 @@ CHANGES = {
     "strips to saddle point": [(12 - 1e-9, 0.0), (12.0, 0.0), (12 - 1e-9, 2.5), (12.0, 2.5)],
     "whole numbers": [(1 - 1e-12, 0.7), (1 + 1e-12, 0.7), (3.0, 1.0), (3 + 1e-9, 1.0), (4.0, 1.0), (4 - 1e-12, 1.0)],
     "strips to proposal at 8": [(b, 8 + d) for b in (1.0, 2.0, 3.0) for d in (-1e-12, 0.0)],
-    "proposal for all": [(b, proposal_from(b) + d) for b in (1.5, 2.7, 4.0, 11.5, 12.0, 50.0, 1e4) for d in (-1e-9, 1e-9)],
+    "proposal for all": [
+        (b, proposal_from(b) + d) for b in (1.5, 2.7, 4.0, 11.5, 12.0, 50.0, 1e4) for d in (-1e-9, 1e-9)
+    ],
     "normal": [(1e6 * (1 - 1e-12), 0.0), (1e6, 0.0), (1e6 * (1 - 1e-12), 3.0), (1e6, 3.0)],
     "normal to proposal": [(1e6, proposal_from(1e6) + d) for d in (-1e-9, 1e-9)],
     "tilts of strips": [(1.0, z) for z in (0.25 - 1e-9, 0.25, 0.125, 3.74999, 3.75, 7.75)],
@@ -166,7 +170,9 @@ def correlation(u, v):
     return 12 * (u @ v) / np.sqrt(len(u))
 
 
-@pytest.mark.parametrize(("b", "z"), [(0.4, 0.5), (1.0, 0.0), (2.7, 1.0), (10.0, 2.0), (13.5, 0.0), (50.0, 7.0), (1e6, 0.0)])
+@pytest.mark.parametrize(
+    ("b", "z"), [(0.4, 0.5), (1.0, 0.0), (2.7, 1.0), (10.0, 2.0), (13.5, 0.0), (50.0, 7.0), (1e6, 0.0)]
+)
 def test_independence(b, z):
     """Of neighbours, seeds, and the other distributions with the same seed; false alarms: 2e-4 over all."""
     n = 100_000

@@ -1,4 +1,4 @@
-"""A Polya-gamma draw depends on seed, element, b and z alone: not on threads, pieces, neighbours, shapes, or the place."""
+"""A Polya-gamma draw depends on seed, element, b and z alone: not on threads, pieces, neighbours, shapes or places."""
 
 from __future__ import annotations
 

@@ -66,7 +66,9 @@ def test_common_arguments():
         with pytest.raises(TypeError, match="size must be"):
             random.polya_gamma(1, size=size)
     for rng in (-1, 2**64, 1.5, "seed", True):
-        with pytest.raises(ValueError, match=r"rng must be None, an int >= 0 and < 2\*\*64 or a numpy random generator"):
+        with pytest.raises(
+            ValueError, match=r"rng must be None, an int >= 0 and < 2\*\*64 or a numpy random generator"
+        ):
             random.polya_gamma(1, rng=rng)
     for dtype in (np.int64, np.float16, object, "nonsense", ">f8"):
         with pytest.raises(ValueError, match="dtype must be"):
