@@ -125,8 +125,8 @@ BROADCASTS = [
 @pytest.mark.parametrize(("first", "second", "size"), BROADCASTS)
 def test_shapes(instruction_set, dtype, first, second, size):
     """Parameters broadcast as NumPy's; elements count in C order."""
-    b, z = (p.reshape(s) for p, s in zip((mixed(max(1, np.prod(s)), dtype, seed=8)[i][: np.prod(s, dtype=int)]
-            for i, s in enumerate((first, second))), (first, second), strict=True))  # fmt: skip
+    some = mixed(max(np.prod(first), np.prod(second), 1).astype(int), dtype, seed=8)
+    b, z = (p[: np.prod(s, dtype=int)].reshape(s) for p, s in zip(some, (first, second), strict=True))
     shape = np.broadcast_shapes(first, second) if size is None else size
     shape = (shape,) if isinstance(shape, int) else shape
     x = random.polya_gamma(b, z, size, rng=4, dtype=dtype)
@@ -150,15 +150,12 @@ def test_memory_of_the_parameters(dtype):
 
 def test_one_way_or_many(instruction_set, dtype):
     """An array of equal numbers is the number."""
-    for b in (0.4, 1, 2.7, 5, 12, 60, 1e7):
-        for z in (0.0, 1.5, 8.0, 30.0):
-            expected = random.polya_gamma(b, z, 1500, rng=2, dtype=dtype)
-            rows = np.full(1500, b, dtype), np.full(1500, z, dtype)
-            for p in [(rows[0], z), (b, rows[1]), rows, (rows[0][:500], z), (b, rows[1][:3])]:
-                size = (1500 // 500, 500) if np.size(p[0]) == 500 else (500, 3) if np.size(p[1]) == 3 else 1500
-                x = random.polya_gamma(dtype(b) if np.ndim(p[0]) == 0 else p[0], p[1], size, rng=2, dtype=dtype)
-                if dtype(b) == b:
-                    assert same_bits(x.ravel(), expected)
+    for b in np.array([0.4, 1, 2.7, 5, 12, 60, 1e7], dtype):
+        for z in np.array([0.0, 1.5, 8.0, 30.0], dtype):
+            expected = random.polya_gamma(float(b), float(z), (3, 500), rng=2, dtype=dtype)
+            whole, period, row = np.full((3, 500), b), np.full(500, b), np.full(500, z)
+            for p in [(whole, z), (period, z), (b, row), (b, np.full((3, 1), z)), (whole, row), (period, row)]:
+                assert same_bits(random.polya_gamma(*p, (3, 500), rng=2, dtype=dtype), expected)
 
 
 def test_sign_of_the_tilt(instruction_set, dtype):
