@@ -21,7 +21,7 @@ from lvmfast.distributions import PolyaGamma
 
 SHAPES = [0.1, 0.3, 0.9, 1.0, 1.5, 2.0, 2.7, 4.5, 10.0, 11.9, 12.0, 13.5, 50.0, 100.0, 200.0, 1000.0, 1e6, 1e9]
 TILTS = [0.0, 1e-8, 0.1, 1.0, 5.0, 7.99, 8.01, 40.0, 800.0, -1.0]
-N = 1_000_000
+N = 500_000
 BINS = 200
 TAIL = 1e-5  # what lies outside the outermost quantiles, on either side
 
@@ -49,7 +49,7 @@ def quantiles(b, z):
 
 def counts(x, b, z):
     """Draws in the two tails, and in each of the bins."""
-    found = np.bincount(np.searchsorted(quantiles(b, z), x), minlength=BINS + 2)
+    found = np.diff(np.searchsorted(np.sort(x), quantiles(b, z)), prepend=0, append=len(x))
     inside = found[1:-1].copy()
     inside[0] += found[0]
     inside[-1] += found[-1]
@@ -124,7 +124,7 @@ CHANGES = {
 def test_where_the_way_changes(name):
     """On both sides of every threshold; a false alarm has probability 2e-5 over all."""
     for b, z in CHANGES[name]:
-        x = draws(b, z, name, n=400_000)
+        x = draws(b, z, name, n=300_000)
         assert_distribution(x, b, z)
         mean, k2 = b * unit_cumulants(z)[0], b * unit_cumulants(z)[1]
         assert abs(x.mean() - mean) < 5.4 * np.sqrt(k2 / len(x))
@@ -175,7 +175,7 @@ def correlation(u, v):
 )
 def test_independence(b, z):
     """Of neighbours, seeds, and the other distributions with the same seed; false alarms: 2e-4 over all."""
-    n = 100_000
+    n = 50_000
     x = random.polya_gamma(b, z, n, rng=1)
     u = ranks(x)
     others = [ranks(random.polya_gamma(b, z, n, rng=s)) for s in (0, 2, 1 + 2**32, 2**63 + 1)]
@@ -204,7 +204,7 @@ def test_seeds_are_independent(b):
 def test_arrays_of_parameters():
     """Every element has the distribution of its own parameters: F(x) is uniform. False alarms: 2e-6."""
     rng = np.random.default_rng(0)
-    n = 100_000
+    n = 40_000
     b = np.where(rng.random(n) < 0.4, rng.integers(1, 15, n), np.exp(rng.uniform(np.log(0.05), np.log(2000), n)))
     z = rng.normal(0, 3, n) * rng.choice([0.1, 1, 3], n)
     u = PolyaGamma(b, z).cdf(random.polya_gamma(b, z, rng=3))
