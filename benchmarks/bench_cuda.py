@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from peers.cuda import Batch, Draws, Gram, Product, Unavailable, Update, cupy
+from peers.cuda import Batch, Draws, Gram, PolyaGammaDraws, Product, Unavailable, Update, cupy
 from peers.cuda_models import Gplvm, Regression
 
 from lvmfast import _backend, _gpu
@@ -18,9 +18,10 @@ TASKS = {
     "gpr": lambda d: (Regression.of(300, 8, d), Regression.of(2000, 8, d)),
     "matmul": lambda d: (Product.of("RBF", 300, 8, d), Product.of("RBF", 16384, 8, d)),
     "normal": lambda d: (Draws(100_000, d), Draws(10**7, d)),
+    "polya_gamma": lambda d: tuple(PolyaGammaDraws.of(1, "N(0, 2^2)", n, d) for n in (100_000, 10**7)),
 }
 CLASSES = {"gplvm": Gplvm, "gram": Gram, "gram_vjp": Gram, "update": Update, "batch": Batch, "gpr": Regression}
-CLASSES |= {"matmul": Product, "normal": Draws}
+CLASSES |= {"matmul": Product, "normal": Draws, "polya_gamma": PolyaGammaDraws}
 
 pytestmark = [
     pytest.mark.parametrize("dtype", ["float64", "float32"]),

@@ -1,6 +1,6 @@
 """Times on a GPU beside the peers on the same card, in pairs: ``python benchmarks/ratios_cuda.py [case ...]``.
 
-Cases (all by default): gplvm, gram, gram_vjp, update, batch, gpr, matmul, normal; see ``peers/cuda.py``.
+Cases (all by default): gplvm, gram, gram_vjp, update, batch, gpr, matmul, normal, polya_gamma; see ``peers/cuda.py``.
 ``--quick`` has small problems and few pairs.
 
 Every row: the fastest of our times and of theirs, theirs / ours as min / median / max over the pairs; the floor, the
@@ -24,7 +24,7 @@ import sys
 import time
 
 import numpy as np
-from peers.cuda import Batch, Draws, Gram, Product, Unavailable, Update, cupy, host
+from peers.cuda import Batch, Draws, Gram, PolyaGammaDraws, Product, Unavailable, Update, cupy, host
 from peers.cuda_models import Gplvm, Regression
 from ratios_kernels import spread
 
@@ -75,6 +75,15 @@ def cases(quick: bool, mnist=None) -> dict:
         "normal": (
             [Draws(100_000, d) for d in DTYPES],
             [lambda d=d: Draws(10**6 if quick else 10**8, d) for d in DTYPES],
+        ),
+        "polya_gamma": (
+            [PolyaGammaDraws.of(b, "N(0, 2^2)", 100_000, d) for b in (1, 2.5, 50) for d in DTYPES],
+            [
+                lambda b=b, t=t, d=d: PolyaGammaDraws.of(b, t, 10**5 if quick else 10**7, d)
+                for b in (1, 2.5, 10, 50)
+                for t in ("0", "N(0, 2^2)")
+                for d in DTYPES
+            ],
         ),
     }
 

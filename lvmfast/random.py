@@ -188,8 +188,9 @@ def polya_gamma(b, z=0.0, size=None, *, rng=None, dtype=None, out=None, start=0,
     """
     request = _Request({"b": b, "z": z}, size, dtype, out, device)
     low = request.parameters[0]
-    if low <= 0 if isinstance(low, float) else (low <= 0).any():
-        raise ValueError(f"b must be > 0, got {low if isinstance(low, float) else low.min()}")
+    low = float(request.dtype.type(low) if isinstance(low, float) else low.min(initial=1))
+    if low <= 0:
+        raise ValueError(f"b must be > 0 in {request.dtype}, got {b if np.ndim(b) == 0 else low}")
     return request.polya_gamma(rng, start)
 
 

@@ -29,8 +29,10 @@ from lvmfast import _backend
 
 from . import covariances, generators
 from .covariances import ROOT5, CovarianceCase, Unavailable, require
+from .polya_gamma import PolyaGammaCase
 
-__all__ = ["Batch", "Draws", "Gram", "Product", "Task", "Unavailable", "Update", "cupy", "host", "on_card", "with_jax"]
+__all__ = ["Batch", "Draws", "Gram", "PolyaGammaDraws", "Product", "Task", "Unavailable", "Update"]
+__all__ += ["cupy", "host", "on_card", "with_jax"]
 
 # no library computes float32 products with shorter numbers, and JAX leaves the card's memory to the others
 os.environ.setdefault("CUPY_TF32", "0")
@@ -430,3 +432,50 @@ class Draws(Task):
 
     def assert_answer(self, answer) -> None:
         generators.DrawCase("normal", self.dtype, self.n, True).assert_answer(host(answer[0]))
+
+
+@dataclasses.dataclass
+class PolyaGammaDraws(Task):
+    """Polya-gamma draws into an array that is there, tilts on the card.
+
+    No library has them on a GPU: the peer is lvmfast on the CPU, and a copy.
+    """
+
+    case: PolyaGammaCase
+    comparable = False
+
+    @classmethod
+    def of(cls, b: float, tilt: str, n: int, dtype: str) -> PolyaGammaDraws:
+        """Of ``peers.polya_gamma``."""
+        return cls(PolyaGammaCase(b, tilt, dtype, n))
+
+    @property
+    def dtype(self):
+        return self.case.dtype
+
+    @property
+    def title(self):
+        return f"{self.case.n:,} draws of PG({self.case.b:g}, {self.case.tilt})"
+
+    @property
+    def moved(self):
+        return (1 + bool(np.ndim(self.case.z))) * self.case.n * self.bits.itemsize
+
+    @property
+    def placed(self):
+        return self.moved
+
+    def assert_answer(self, answer) -> None:
+        self.case.assert_answer(host(answer[0]))
+
+    def ours(self):
+        case, out, seeds = self.case, cupy().empty(self.case.n, self.dtype), itertools.count(1)
+        z = cupy().asarray(case.z) if np.ndim(case.z) else case.z
+        return lambda: (lvm.random.polya_gamma(case.b, z, out=out, rng=next(seeds)),)
+
+    def on_cpu(self):
+        """The CPU's threads, and a copy to the card."""
+        draw = self.case.ours()
+        return lambda: (cupy().asarray(draw()),)
+
+    peers = {"lvmfast on the CPU": on_cpu}

@@ -33,7 +33,7 @@ LVM_HD uint32_t strip_stream(int term) { return kStripStream + (uint32_t(term) <
 // Whether Phi_b(x) is above v in (0, 1): its error is that of sums of a few terms of the size of 1, or where
 // b exp(-|z|) is small of terms that fall fast.
 LVM_HD bool remainder_accepts(double b, double x, double v) {
-  const double step = exp_(-0.5 / x), power = exp_(-0.5 * b / x);
+  const double step = exp_(-0.5 / x), power = exp_(-0.5 * (b / x));
   const double first = (2.0 + b) * step * power;  // the term n = 1
   if (v <= 1.0 - first) return true;              // the terms that follow make it larger
   if (b <= 1.0 && x > kProposalMost) return false;
@@ -56,7 +56,7 @@ LVM_HD bool remainder_accepts(double b, double x, double v) {
 template <class P>
 LVM_HD void inverse_gaussian_roots(P b, P z, P chi_square, P& small, P& ratio) {
   const P a = chi_square / b;
-  const P below = z + a + sqrt_(a * (z + z + a));
+  const P below = z + a + sqrt_(a + a) * sqrt_(z + P(0.5) * a);
   small = P(0.5) * b / below;
   ratio = z / below;  // of the small root to the mean; the large root is small / ratio^2
 }

@@ -12,7 +12,7 @@ import pytest
 import threadpoolctl
 from device.cases import Device
 
-from lvmfast import _backend, _gpu
+from lvmfast import _backend, _gpu, random
 
 SEED = 7  # of the order in which simulated threads run
 FAILED = pytest.StashKey[bool]()
@@ -44,7 +44,12 @@ def simulated():
     module = build.load_shim(build.build_shim(build.ROOT / "build" / "shim", sanitize=sanitize))
     module.install_blas(cython_blas.__pyx_capi__, cython_lapack.__pyx_capi__)
     gc.freeze()  # what is here stays: a search for garbage after a test need not look at it
-    return _gpu.Stack(module, _stand_in(module), lambda m: m.install_shim_libraries())
+    stack = _gpu.Stack(module, _stand_in(module), lambda m: m.install_shim_libraries())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_gpu, "_stack", stack)
+        patch.setattr(_gpu, "_reason", None)
+        random.polya_gamma(1, rng=0, device="cuda")  # its tables stay on the card: they are no test's
+    return stack
 
 
 def _stand_in(module):

@@ -9,12 +9,13 @@ import pytest
 from device.cases import Device, compare, flat, same_bits
 from device.kernel_cases import EDGES, KERNELS, NODES, numbers
 from device.linalg_cases import LINALG
+from device.polya_gamma_cases import POLYA_GAMMA
 from device.update_cases import UPDATES
 from reference import covariances as oracle
 
 from lvmfast import kernels
 
-CASES = LINALG | UPDATES | KERNELS
+CASES = LINALG | UPDATES | KERNELS | POLYA_GAMMA
 
 
 def arguments_of(name, dtype):
