@@ -18,37 +18,9 @@
 
 #include "algo/logistic_gibbs.hpp"
 #include "device/cpu.hpp"
+#include "device/cpu_weighted_gram.hpp"
 
 namespace lvm {
-
-// sums[m] = sum_i x[i] y[m * stride + i], m < M, i < n, n a multiple of 8: four lanes each.
-template <int M, class T>
-inline void dots(const T* x, const T* y, int64_t stride, int64_t n, T* sums) {
-  typedef T V __attribute__((vector_size(4 * sizeof(T)), aligned(sizeof(T)), may_alias));
-  V sum[M] = {};
-  for (int64_t i = 0; i < n; i += 4) {
-    const V at = *reinterpret_cast<const V*>(x + i);
-    for (int m = 0; m < M; ++m) sum[m] += at * *reinterpret_cast<const V*>(y + m * stride + i);
-  }
-  for (int m = 0; m < M; ++m) sums[m] = (sum[m][0] + sum[m][1]) + (sum[m][2] + sum[m][3]);
-}
-
-// out[i] = sum_j beta[j] a[j * stride + i], i < n.
-template <class T>
-inline void combine_features(const T* a, int64_t stride, const T* beta, int64_t k, int64_t n, T* __restrict out) {
-  int64_t j = 0;
-  for (int64_t i = 0; i < n; ++i) out[i] = T(0);
-  for (; j + 4 <= k; j += 4) {
-    const T *a0 = a + j * stride, *a1 = a0 + stride, *a2 = a1 + stride, *a3 = a2 + stride;
-    const T b0 = beta[j], b1 = beta[j + 1], b2 = beta[j + 2], b3 = beta[j + 3];
-    for (int64_t i = 0; i < n; ++i) out[i] += (b0 * a0[i] + b1 * a1[i]) + (b2 * a2[i] + b3 * a3[i]);
-  }
-  for (; j < k; ++j) {
-    const T* a0 = a + j * stride;
-    const T b0 = beta[j];
-    for (int64_t i = 0; i < n; ++i) out[i] += b0 * a0[i];
-  }
-}
 
 template <class T>
 class LogisticGibbs<Cpu, T> {
@@ -89,7 +61,7 @@ class LogisticGibbs<Cpu, T> {
       std::copy(chain.x.begin(), chain.x.end(), chain.weights.begin());
       chain.failure = {};
     }
-    const Call call = {start, draws};
+    const Call call = {start, draws, WeightedGram<T>::chosen()};
     if (chains_alone()) {
       parallel_for(chains_, [&](int64_t c) {
         for (int64_t s = 0; s < iterations && solved_[c].failure.chain < 0; ++s) {
@@ -123,6 +95,7 @@ class LogisticGibbs<Cpu, T> {
   struct Call {
     int64_t start;
     const LogisticDraws<T>& draws;
+    WeightedGram<T> gram;
   };
 
   // Rows of a tile: a multiple of 16; about 100 kB of numbers, but deep enough for products.
@@ -145,51 +118,31 @@ class LogisticGibbs<Cpu, T> {
   // Draws a part's omega and adds up its Gram matrix.
   void add_part(const Call& call, int64_t c, int64_t s, int64_t part) {
     static thread_local Buffer<T> scratch;
-    T* f = scratch.reserve((k_ + 2) * tile_);
+    T* f = scratch.reserve((std::max(k_, kScaledRows) + 2) * tile_);
     T *omega = f + tile_, *scaled = omega + tile_;
     T* sum = sum_of(c, part);
     std::fill_n(sum, k_ * k_, T(0));
     const int64_t place = call.draws.omega ? call.draws.place(s) : -1;
-    for (int64_t tile = part * tiles_ / parts_; tile < (part + 1) * tiles_ / parts_; ++tile) {
-      const T* a = phi_.data() + tile * k_ * tile_;
-      const int64_t first = tile * tile_, count = std::min(tile_, n_ - first);
-      const int64_t wide = (count + 15) / 16 * 16;
-      combine_features(a, tile_, solved_[c].weights.data(), k_, wide, f);
-      const int64_t start = (call.start + s) * n_ + first;
-      const bool own = b_period_ > 1;
-      const cpu::PolyaGammaTask<T> task = {&polya_gamma_tables(), keys_[2 * c], start, b_.data() + (own ? first : 0),
-                                           own ? count : 1, f, count};
+    const bool own = b_period_ > 1;
+    const int64_t end = (part + 1) * tiles_ / parts_;
+    for (int64_t t = part * tiles_ / parts_; t < end; ++t) {
+      const int64_t first = t * tile_, count = std::min(tile_, n_ - first);
+      const T* a = phi_.data() + t * k_ * tile_;
+      const FeatureTile<T> tile = {a, k_, tile_, (count + 15) / 16 * 16, t + 1 < end ? a + k_ * tile_ : nullptr};
+      call.gram.values(tile, solved_[c].weights.data(), f);
+      const cpu::PolyaGammaTask<T> task = {&polya_gamma_tables(), keys_[2 * c], (call.start + s) * n_ + first,
+                                           b_.data() + (own ? first : 0), own ? count : 1, f, count};
       cpu::kernels_for<T>().fill_polya_gamma(task, 0, count, omega);
-      std::fill(omega + count, omega + wide, T(0));
+      std::fill(omega + count, omega + tile.rows, T(0));
       if (place >= 0) std::copy_n(omega, count, call.draws.omega + (c * call.draws.capacity + place) * n_ + first);
-      if (k_ <= kDirect) {
-        add_directly(a, omega, wide, scaled, sum);
+      if (k_ < kBlas) {
+        call.gram.add(tile, omega, scaled, sum);
       } else {
-        for (int64_t i = 0; i < wide; ++i) f[i] = sqrt_(omega[i]);
+        for (int64_t i = 0; i < tile.rows; ++i) f[i] = sqrt_(omega[i]);
         for (int64_t j = 0; j < k_; ++j) {
-          for (int64_t i = 0; i < wide; ++i) scaled[j * tile_ + i] = a[j * tile_ + i] * f[i];
+          for (int64_t i = 0; i < tile.rows; ++i) scaled[j * tile_ + i] = a[j * tile_ + i] * f[i];
         }
-        Blas<T>::syrk('U', 'T', k_, wide, T(1), scaled, tile_, T(1), sum, k_);
-      }
-    }
-  }
-
-  // The lower triangle of sum += a diag(omega) a^T by dot products.
-  void add_directly(const T* a, const T* omega, int64_t n, T* scaled, T* sum) const {
-    for (int64_t j = 0; j < k_; ++j) {
-      for (int64_t i = 0; i < n; ++i) scaled[i] = a[j * tile_ + i] * omega[i];
-      T made[4];
-      int64_t l = 0;
-      for (; l <= j; l += 4) {
-        const int64_t count = std::min<int64_t>(4, j + 1 - l);
-        const T* y = a + l * tile_;
-        switch (count) {
-          case 1: dots<1>(scaled, y, tile_, n, made); break;
-          case 2: dots<2>(scaled, y, tile_, n, made); break;
-          case 3: dots<3>(scaled, y, tile_, n, made); break;
-          default: dots<4>(scaled, y, tile_, n, made);
-        }
-        for (int64_t m = 0; m < count; ++m) sum[j * k_ + l + m] += made[m];
+        Blas<T>::syrk('U', 'T', k_, tile.rows, T(1), scaled, tile_, T(1), sum, k_);
       }
     }
   }
@@ -257,7 +210,7 @@ class LogisticGibbs<Cpu, T> {
     return 0;
   }
 
-  static constexpr int64_t kDirect = 8;         // features up to which dot products beat a BLAS
+  static constexpr int64_t kBlas = 96;        // features from which a BLAS beats dot products
   static constexpr int64_t kDirectFactor = 12;  // order up to which loops beat LAPACK
 
   int64_t n_, k_, chains_, b_period_, tile_, tiles_, parts_;
