@@ -154,7 +154,7 @@ def binary_labels(y):
         )
     classes, labels = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y must hold labels of two classes, got one class, {classes[0]!r}")
+        raise ValueError(f"y must hold labels of two classes, got one class, {classes[0]}")
     return classes, labels.astype(np.float64)
 
 

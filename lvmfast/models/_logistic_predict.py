@@ -206,6 +206,10 @@ class LogisticPredictions:
     def _design_at(self, X):
         """The design matrix of new rows, on the device."""
         check_is_fitted(self)
+        if _backend.is_gpu(X) and self.device_ != "cuda":
+            _backend.module_for(X=X, training_data=self._data.design)
+        if self._on_gpu and isinstance(X, (np.ndarray, list)):
+            _backend.module_for(X=X, training_data=_backend.to_device(self._data.b, "cuda"))
         X = validate_data(self, _backend.to_numpy(X), reset=False, dtype=(np.float64, np.float32), order="C")
         design = self._design(X)
         p = self._data.design.shape[1]
