@@ -87,13 +87,11 @@ def _ess(x) -> float:
     total = within * (n - 1) / n + (x.mean(axis=1).var(ddof=1) if m > 1 else 0.0)
     rho = 1.0 - (within - covariance.mean(axis=0)) / total
     rho[0] = 1.0
-    # sums of neighbours (rho_0 + rho_1), (rho_2 + rho_3), ...: as long as they are positive, and made to fall
+    # sums of neighbours (rho_0 + rho_1), (rho_2 + rho_3), ...: as long as they are positive, and made to fall; of the
+    # pair at which that ends the first term counts once, if it is positive
     pairs = rho[: n - n % 2].reshape(-1, 2).sum(axis=1)
-    count = len(pairs) - 1 if n % 2 == 0 else len(pairs)  # the last lags rest on few products
-    negative = np.flatnonzero(pairs[:count] <= 0)
-    last = negative[0] if len(negative) else count
-    kept = np.minimum.accumulate(pairs[:last])
-    time = -1.0 + 2.0 * kept.sum()
-    if last < len(pairs) and 2 * last < n:  # the first term of the pair that was cut, where it is positive
-        time += max(rho[2 * last], 0.0)
+    last = max(0, (n - 3) // 2)
+    negative = np.flatnonzero(pairs[:last] <= 0)
+    last = negative[0] if len(negative) else last
+    time = -1.0 + 2.0 * np.minimum.accumulate(pairs[:last]).sum() + max(rho[2 * last], 0.0)
     return float(m * n / max(time, 1.0 / np.log10(m * n)))
