@@ -110,6 +110,7 @@ class LogisticGibbs {
   LogisticFailure run(double* beta, int64_t start, int64_t iterations, const LogisticDraws<T>& draws) {
     const int64_t kept = draws.kept(iterations), size = chains_ * k_;
     beta_.reserve(size);
+    last_.reserve(size);
     failures_.reserve(3 * chains_);
     if (kept > 0) kept_.reserve(kept * size);
     std::copy_n(beta, size, beta_.host());
@@ -117,14 +118,15 @@ class LogisticGibbs {
     Device::zero(failures_.device(), 3 * chains_);
     for (int64_t s = 0; s < iterations; ++s) iterate(start + s, s, draws);
     failures_.pull(3 * chains_);
-    beta_.pull(size);
+    Device::copy(beta_.device(), last_.device(), size);
+    last_.pull(size);
     if (kept > 0) kept_.pull(kept * size);
     Device::wait();
     for (int64_t c = 0; c < chains_; ++c) {
       const int* first = failures_.host() + 3 * c + 1;
       if (first[0]) return {c, first[1] - 1, first[0] - 1};
     }
-    std::copy_n(beta_.host(), size, beta);
+    std::copy_n(last_.host(), size, beta);
     for (int64_t s = 0; s < kept; ++s) {
       for (int64_t c = 0; c < chains_; ++c) {
         std::copy_n(kept_.host() + (s * chains_ + c) * k_, k_, draws.beta + (c * draws.capacity + draws.first + s) * k_);
@@ -172,7 +174,7 @@ class LogisticGibbs {
   std::vector<uint64_t> keys_;
   typename Device::template Scratch<T> phi_, b_, weights_, f_, scaled_, gram_, omega_;
   typename Device::template Scratch<double> linear_, precision_, p_, noise_;
-  typename Device::template Shared<double> beta_;
+  typename Device::template Shared<double> beta_, last_;  // the state, and a copy to come back
   typename Device::template Shared<T> kept_;
   typename Device::template Shared<int> failures_;
 };
