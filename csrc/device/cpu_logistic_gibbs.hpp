@@ -39,7 +39,7 @@ class LogisticGibbs<Cpu, T> {
         }
       }
     });
-    sums_.reserve(chains_ * parts_ * k_ * k_);
+    sums_.reserve(chains_ * parts_ * k_ * gram_width(k_));
     solved_.resize(chains_);
     for (Chain& chain : solved_) {
       chain.p.resize(k_ * k_);
@@ -98,8 +98,8 @@ class LogisticGibbs<Cpu, T> {
     WeightedGram<T> gram;
   };
 
-  // Rows of a tile: a multiple of 16; about 100 kB of numbers, but deep enough for products.
-  static int64_t tile_rows(int64_t k) { return std::clamp<int64_t>(int64_t(12800) / k / 16 * 16, 128, 512); }
+  // Rows of a tile: few features, of which a draw costs more than the rest, in pieces that the draws like.
+  static int64_t tile_rows(int64_t k) { return k <= 12 ? 256 : k < kBlas ? 128 : 512; }
   // The sums of all parts are at most as many numbers as Phi.
   int64_t part_count() const {
     const int64_t most = std::min<int64_t>(tiles_, std::max<int64_t>(1, n_ / std::max<int64_t>(k_, 1)));
@@ -113,7 +113,7 @@ class LogisticGibbs<Cpu, T> {
   bool failed() const {
     return std::any_of(solved_.begin(), solved_.end(), [](const Chain& chain) { return chain.failure.chain >= 0; });
   }
-  T* sum_of(int64_t c, int64_t part) { return sums_.data() + (c * parts_ + part) * k_ * k_; }
+  T* sum_of(int64_t c, int64_t part) { return sums_.data() + (c * parts_ + part) * k_ * gram_width(k_); }
 
   // Draws a part's omega and adds up its Gram matrix.
   void add_part(const Call& call, int64_t c, int64_t s, int64_t part) {
@@ -121,7 +121,7 @@ class LogisticGibbs<Cpu, T> {
     T* f = scratch.reserve((std::max(k_, kScaledRows) + 2) * tile_);
     T *omega = f + tile_, *scaled = omega + tile_;
     T* sum = sum_of(c, part);
-    std::fill_n(sum, k_ * k_, T(0));
+    std::fill_n(sum, k_ * gram_width(k_), T(0));
     const int64_t place = call.draws.omega ? call.draws.place(s) : -1;
     const bool own = b_period_ > 1;
     const int64_t end = (part + 1) * tiles_ / parts_;
@@ -142,7 +142,7 @@ class LogisticGibbs<Cpu, T> {
         for (int64_t j = 0; j < k_; ++j) {
           for (int64_t i = 0; i < tile.rows; ++i) scaled[j * tile_ + i] = a[j * tile_ + i] * f[i];
         }
-        Blas<T>::syrk('U', 'T', k_, tile.rows, T(1), scaled, tile_, T(1), sum, k_);
+        Blas<T>::syrk('U', 'T', k_, tile.rows, T(1), scaled, tile_, T(1), sum, gram_width(k_));
       }
     }
   }
@@ -155,7 +155,7 @@ class LogisticGibbs<Cpu, T> {
     for (int64_t part = 0; part < parts_; ++part) {
       const T* sum = sum_of(c, part);
       for (int64_t i = 0; i < k_; ++i) {
-        for (int64_t j = 0; j <= i; ++j) p[i * k_ + j] += static_cast<double>(sum[i * k_ + j]);
+        for (int64_t j = 0; j <= i; ++j) p[i * k_ + j] += static_cast<double>(sum[i * gram_width(k_) + j]);
       }
     }
     const int64_t pivot = k_ <= kDirectFactor ? factor(p) : std::max<int64_t>(0, Blas<double>::potrf('U', k_, p, k_));
@@ -210,7 +210,7 @@ class LogisticGibbs<Cpu, T> {
     return 0;
   }
 
-  static constexpr int64_t kBlas = 96;        // features from which a BLAS beats dot products
+  static constexpr int64_t kBlas = 192;        // features from which a BLAS beats dot products
   static constexpr int64_t kDirectFactor = 12;  // order up to which loops beat LAPACK
 
   int64_t n_, k_, chains_, b_period_, tile_, tiles_, parts_;

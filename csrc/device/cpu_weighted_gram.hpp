@@ -21,7 +21,10 @@ struct FeatureTile {
   const T* next;  // the tile that comes after this one, to be brought to the cache, or null
 };
 
-constexpr int64_t kScaledRows = 6;  // features that are scaled at a time: they stay in the first cache with four others
+constexpr int64_t kScaledRows = 12;  // features that are scaled at a time: they stay in the first cache with four others
+
+// Numbers from row to row of a Gram matrix: four that begin in a row end in it.
+constexpr int64_t gram_width(int64_t k) { return (k + 3) / 4 * 4; }
 
 namespace weighted_gram {
 
@@ -31,29 +34,37 @@ struct Vector {
   static constexpr int kLanes = Bytes / sizeof(T);
 };
 
-// The sum of a vector's lanes: of its halves, and so on.
+// out[l] += the sum of the lanes of x[l], l < 4.
 template <int Bytes, class T>
-LVM_HD T lane_sum(typename Vector<Bytes, T>::Type x) {
-  if constexpr (Bytes == 16) {
-    T sum = x[0] + x[1];
-    if constexpr (sizeof(T) == 4) sum += x[2] + x[3];
-    return sum;
+LVM_HD void add_lane_sums(const typename Vector<Bytes, T>::Type* x, T* out) {
+  using V = typename Vector<Bytes, T>::Type;
+  constexpr int kLanes = Vector<Bytes, T>::kLanes;
+  if constexpr (kLanes > 4) {
+    typename Vector<Bytes / 2, T>::Type half[4];
+    for (int l = 0; l < 4; ++l) {
+      typename Vector<Bytes / 2, T>::Type low, high;
+      memcpy(&low, &x[l], Bytes / 2);
+      memcpy(&high, reinterpret_cast<const char*>(&x[l]) + Bytes / 2, Bytes / 2);
+      half[l] = low + high;
+    }
+    add_lane_sums<Bytes / 2, T>(half, out);
+  } else if constexpr (kLanes == 4) {  // neighbours, then what is two apart: the sums come out side by side
+    const V a = V{x[0][0], x[1][0], x[0][2], x[1][2]} + V{x[0][1], x[1][1], x[0][3], x[1][3]};
+    const V b = V{x[2][0], x[3][0], x[2][2], x[3][2]} + V{x[2][1], x[3][1], x[2][3], x[3][3]};
+    *reinterpret_cast<V*>(out) += V{a[0], a[1], b[0], b[1]} + V{a[2], a[3], b[2], b[3]};
   } else {
-    typename Vector<Bytes / 2, T>::Type low, high;
-    memcpy(&low, &x, Bytes / 2);
-    memcpy(&high, reinterpret_cast<const char*>(&x) + Bytes / 2, Bytes / 2);
-    return lane_sum<Bytes / 2, T>(low + high);
+    for (int l = 0; l < 4; ++l) out[l] += x[l][0] + x[l][1];
   }
 }
 
-// sums[j * 4 + l] = sum_i x_j[i] y_l[i] with x_j = x + j * n, j < J, of n numbers.
+// sum[j * width + l] += sum_i x_j[i] y_l[i] with x_j = x + j * n, j < J, l < 4, of n numbers.
 template <int Bytes, int J, class T>
-LVM_HD void dots(const T* x, int64_t n, const T* const* y, T* sums) {
+LVM_HD void add_dots(const T* x, int64_t n, const T* const* y, T* sum, int64_t width) {
   using Lanes = Vector<Bytes, T>;
   using V = typename Lanes::Type;
-  V sum[J][4];
+  V made[J][4];
   for (int j = 0; j < J; ++j) {
-    for (int l = 0; l < 4; ++l) sum[j][l] = V{};
+    for (int l = 0; l < 4; ++l) made[j][l] = V{};
   }
   const T *y0 = y[0], *y1 = y[1], *y2 = y[2], *y3 = y[3];
   for (int64_t i = 0; i < n; i += Lanes::kLanes) {
@@ -61,20 +72,19 @@ LVM_HD void dots(const T* x, int64_t n, const T* const* y, T* sums) {
     for (int j = 0; j < J; ++j) at[j] = *reinterpret_cast<const V*>(x + j * n + i);
     for (int l = 0; l < 4; ++l) {  // 12 sums, 3 factors and 1 more: 16 registers
       const V v = *reinterpret_cast<const V*>((l == 0 ? y0 : l == 1 ? y1 : l == 2 ? y2 : y3) + i);
-      for (int j = 0; j < J; ++j) sum[j][l] += at[j] * v;
+      for (int j = 0; j < J; ++j) made[j][l] += at[j] * v;
     }
   }
-  for (int j = 0; j < J; ++j) {
-    for (int l = 0; l < 4; ++l) sums[j * 4 + l] = lane_sum<Bytes, T>(sum[j][l]);
-  }
+  for (int j = 0; j < J; ++j) add_lane_sums<Bytes, T>(made[j], sum + j * width);
 }
 
-// The lower triangle of sum (k, k) += a diag(omega) a^T. scaled: kScaledRows * rows numbers of scratch.
+// The lower triangle of sum (k, gram_width(k)) += a diag(omega) a^T; what is above becomes anything. scaled:
+// kScaledRows * rows numbers of scratch.
 template <int Bytes, class T>
 LVM_HD void add(const FeatureTile<T>& tile, const T* omega, T* scaled, T* sum) {
   using Lanes = Vector<Bytes, T>;
   using V = typename Lanes::Type;
-  const int64_t n = tile.rows, k = tile.k;
+  const int64_t n = tile.rows, k = tile.k, width = gram_width(k);
   for (int64_t first = 0; first < k; first += kScaledRows) {
     const int64_t count = k - first < kScaledRows ? k - first : kScaledRows;
     for (int64_t j = 0; j < count; ++j) {
@@ -92,21 +102,32 @@ LVM_HD void add(const FeatureTile<T>& tile, const T* omega, T* scaled, T* sum) {
       for (int64_t m = 0; m < 4; ++m) y[m] = tile.a + (l + m < k ? l + m : k - 1) * tile.stride;
       for (int64_t j = 0; j < count; j += 3) {
         if (first + j + 2 < l) continue;  // above the diagonal
-        T made[12];
-        const int64_t rows = count - j < 3 ? count - j : 3;
-        if (rows == 3) {
-          dots<Bytes, 3>(scaled + j * n, n, y, made);
-        } else if (rows == 2) {
-          dots<Bytes, 2>(scaled + j * n, n, y, made);
-        } else {
-          dots<Bytes, 1>(scaled + j * n, n, y, made);
-        }
-        for (int64_t r = 0; r < rows; ++r) {
-          const int64_t row = first + j + r, end = row + 1 - l < 4 ? row + 1 - l : 4;
-          for (int64_t m = 0; m < end; ++m) sum[row * k + l + m] += made[r * 4 + m];
+        T* out = sum + (first + j) * width + l;
+        switch (count - j) {
+          case 1: add_dots<Bytes, 1>(scaled + j * n, n, y, out, width); break;
+          case 2: add_dots<Bytes, 2>(scaled + j * n, n, y, out, width); break;
+          default: add_dots<Bytes, 3>(scaled + j * n, n, y, out, width);
         }
       }
     }
+  }
+}
+
+// out[i] += sum_{c < C} beta[j + c] a[(j + c) * stride + i].
+template <int Bytes, int C, class T>
+LVM_HD void add_features(const FeatureTile<T>& tile, int64_t j, const T* beta, T* out) {
+  using Lanes = Vector<Bytes, T>;
+  using V = typename Lanes::Type;
+  const T* a = tile.a + j * tile.stride;
+  T factor[C];
+  for (int c = 0; c < C; ++c) factor[c] = beta[j + c];
+  for (int64_t i = 0; i < tile.rows; i += Lanes::kLanes) {
+    V f = *reinterpret_cast<const V*>(out + i), g = V{};
+    for (int c = 0; c < C; c += 2) {
+      f += factor[c] * *reinterpret_cast<const V*>(a + c * tile.stride + i);
+      if (c + 1 < C) g += factor[c + 1] * *reinterpret_cast<const V*>(a + (c + 1) * tile.stride + i);
+    }
+    *reinterpret_cast<V*>(out + i) = f + g;
   }
 }
 
@@ -115,25 +136,11 @@ template <int Bytes, class T>
 LVM_HD void values(const FeatureTile<T>& tile, const T* beta, T* out) {
   using Lanes = Vector<Bytes, T>;
   using V = typename Lanes::Type;
-  constexpr int kGroup = 4;
   for (int64_t i = 0; i < tile.rows; i += Lanes::kLanes) *reinterpret_cast<V*>(out + i) = V{};
-  for (int64_t j = 0; j < tile.k; j += kGroup) {
-    const int64_t count = tile.k - j < kGroup ? tile.k - j : kGroup;
-    const T* a = tile.a + j * tile.stride;
-    if (count == kGroup) {
-      for (int64_t i = 0; i < tile.rows; i += Lanes::kLanes) {
-        V f = *reinterpret_cast<const V*>(out + i);
-        for (int c = 0; c < kGroup; ++c) f += beta[j + c] * *reinterpret_cast<const V*>(a + c * tile.stride + i);
-        *reinterpret_cast<V*>(out + i) = f;
-      }
-    } else {
-      for (int64_t c = 0; c < count; ++c) {
-        for (int64_t i = 0; i < tile.rows; i += Lanes::kLanes) {
-          *reinterpret_cast<V*>(out + i) += beta[j + c] * *reinterpret_cast<const V*>(a + c * tile.stride + i);
-        }
-      }
-    }
-  }
+  int64_t j = 0;
+  for (; j + 8 <= tile.k; j += 8) add_features<Bytes, 8>(tile, j, beta, out);
+  for (; j + 2 <= tile.k; j += 2) add_features<Bytes, 2>(tile, j, beta, out);
+  if (j < tile.k) add_features<Bytes, 1>(tile, j, beta, out);
 }
 
 #define LVM_WEIGHTED_GRAM(suffix, target, bytes)                                               \
