@@ -32,10 +32,13 @@ class LogisticGibbs<Cpu, T> {
         precision_(problem.precision, problem.precision + k_ * k_), keys_(problem.keys, problem.keys + 2 * chains_) {
     T* phi = phi_.reserve(tiles_ * tile_ * k_);
     Cpu::for_ranges(tiles_, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t tile = begin; tile < end; ++tile) {
-        for (int64_t i = 0; i < tile_; ++i) {
-          const int64_t row = tile * tile_ + i;
-          for (int64_t j = 0; j < k_; ++j) phi[(tile * k_ + j) * tile_ + i] = row < n_ ? problem.phi[row * k_ + j] : T(0);
+      constexpr int64_t kRows = 16;  // that are turned over at a time
+      for (int64_t first = begin * tile_; first < end * tile_; first += kRows) {
+        T* out = phi + first / tile_ * tile_ * k_ + first % tile_;
+        const int64_t count = std::clamp<int64_t>(n_ - first, 0, kRows);
+        for (int64_t j = 0; j < k_; ++j) {
+          for (int64_t i = 0; i < count; ++i) out[j * tile_ + i] = problem.phi[(first + i) * k_ + j];
+          std::fill(out + j * tile_ + count, out + j * tile_ + kRows, T(0));
         }
       }
     });
