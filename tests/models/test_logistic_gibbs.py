@@ -40,7 +40,20 @@ def sampled(data, prior, state, iterations, thin=1, omega=False):
     return draws, kept
 
 
-SHAPES = [(1, 1), (15, 1), (16, 2), (17, 3), (130, 4), (300, 5), (257, 6), (600, 7), (1100, 13), (129, 48), (300, 110), (600, 200)]
+SHAPES = [
+    (1, 1),
+    (15, 1),
+    (16, 2),
+    (17, 3),
+    (130, 4),
+    (300, 5),
+    (257, 6),
+    (600, 7),
+    (1100, 13),
+    (129, 48),
+    (300, 110),
+    (600, 200),
+]
 
 
 @pytest.mark.parametrize("equal", [True, False])
