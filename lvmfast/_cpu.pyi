@@ -178,3 +178,26 @@ class GprPredictor:
     ) -> None: ...
     def mean(self, x: NDArray[np.float64]) -> NDArray[np.float64]: ...
     def cross(self, x: NDArray[np.float64]) -> NDArray[np.float64]: ...
+
+class _LogisticGibbs(Generic[T]):
+    def __init__(
+        self,
+        phi: NDArray[T],
+        b: NDArray[T],
+        linear: NDArray[np.float64],
+        precision: NDArray[np.float64],
+        keys: NDArray[np.uint64],
+    ) -> None: ...
+    def run(
+        self,
+        beta: NDArray[np.float64],
+        start: int,
+        iterations: int,
+        thin: int,
+        first: int,
+        draws: NDArray[T] | None,
+        omega: NDArray[T] | None,
+    ) -> tuple[int, int, int]: ...
+
+class LogisticGibbs64(_LogisticGibbs[np.float64]): ...
+class LogisticGibbs32(_LogisticGibbs[np.float32]): ...

@@ -2,5 +2,6 @@
 
 from lvmfast.models.gplvm import GPLVM, FitStatus
 from lvmfast.models.gpr import GPR
+from lvmfast.models.logistic import PolyaGammaLogisticRegression
 
-__all__ = ["GPLVM", "GPR", "FitStatus"]
+__all__ = ["GPLVM", "GPR", "FitStatus", "PolyaGammaLogisticRegression"]

@@ -10,6 +10,7 @@ import pytest
 from device.cases import Device, compare, flat, same_bits
 from device.gplvm_cases import GPLVM, searched
 from device.gpr_cases import GPR
+from device.logistic_cases import LOGISTIC
 from helpers import observations, tolerance
 
 import lvmfast as lvm
@@ -18,6 +19,7 @@ from lvmfast.exceptions import DeviceError
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
 CASES = {f"GPR: {name}": case for name, case in GPR.items()} | {f"GPLVM: {name}": case for name, case in GPLVM.items()}
+CASES |= {f"logistic: {name}": case for name, case in LOGISTIC.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 
@@ -43,6 +45,9 @@ def fitted(kind, xp, **params):
     place = xp.asarray
     if kind == "GPR":
         return lvm.GPR(lvm.kernels.RBF(), noise_variance=0.1, max_iter=2, **params).fit(place(X), place(Y))
+    if kind == "logistic":
+        model = lvm.PolyaGammaLogisticRegression(n_samples=5, burn_in=2, n_chains=2, random_state=0, keep_omega=True)
+        return model.set_params(**params).fit(place(X), place((Y[:, 0] > Y[:, 0].mean()).astype(float)))
     return lvm.GPLVM(max_iter=2, **params).fit(place(Y))
 
 
@@ -63,8 +68,14 @@ ANSWERS = {
         "sample": lambda m, place: m.sample(place(NEW), random_state=0),
         "attributes": lambda m, _: (m.embedding_, m.mean_, m.Y_train_),
     },
+    "PolyaGammaLogisticRegression": {
+        "probabilities": lambda m, place: m.predict_proba(place(NEW)),
+        "per draw": lambda m, place: m.predict_proba(place(NEW), per_draw=True),
+        "decision": lambda m, place: m.decision_function(place(NEW)),
+        "attributes": lambda m, _: (m.omega_draws_, {"coef": m.coef_draws_, "r_hat": m.r_hat_}),
+    },
 }
-KINDS = {"GPR": lvm.GPR, "GPLVM": lvm.GPLVM}
+KINDS = {"GPR": lvm.GPR, "GPLVM": lvm.GPLVM, "logistic": lvm.PolyaGammaLogisticRegression}
 
 
 def answers(model, xp):
@@ -94,7 +105,7 @@ def test_numpy_arrays_and_the_gpu(gpu, kind):
 def test_models_keep_to_their_device(gpu, kind):
     """Questions come in arrays of the training data's device."""
     for model, xp in [(fitted(kind, np), gpu), (fitted(kind, gpu), np)]:
-        for name, answer in ANSWERS[kind].items():
+        for name, answer in ANSWERS[KINDS[kind].__name__].items():
             if name not in ("attributes", "paths"):
                 with pytest.raises(DeviceError, match="arrays live on different devices"):
                     answer(model, xp.asarray)
