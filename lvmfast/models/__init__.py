@@ -1,6 +1,7 @@
 """Latent-variable models and Gaussian processes as scikit-learn estimators."""
 
+from lvmfast.models.gp_classifier import PolyaGammaGPClassifier
 from lvmfast.models.gplvm import GPLVM, FitStatus
 from lvmfast.models.gpr import GPR
 
-__all__ = ["GPLVM", "GPR", "FitStatus"]
+__all__ = ["GPLVM", "GPR", "FitStatus", "PolyaGammaGPClassifier"]

@@ -1,0 +1,594 @@
+"""Gaussian process classification with Polya-gamma variables as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+import zlib
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
+
+from lvmfast import _backend
+from lvmfast._interrupt import deferred_interrupt
+from lvmfast._validation import check_integer, check_rng
+from lvmfast.exceptions import FitInterruptedWarning, NonFiniteError
+from lvmfast.linalg import cholesky
+from lvmfast.models._gp_classifier_checks import check_inputs, check_labels, check_parameters, check_rows
+from lvmfast.models._gp_classifier_file import load_classifier, save_classifier
+from lvmfast.models._gp_classifier_fit import StreamState, descend, stream, sweep
+from lvmfast.models._gp_classifier_full import FullProblem
+from lvmfast.models._gp_classifier_gibbs import Chains
+from lvmfast.models._gp_classifier_posterior import GibbsPosterior
+from lvmfast.models._gp_classifier_sparse import SparseProblem
+from lvmfast.models._gp_classifier_start import Batches, inducing_inputs, start_kernel
+from lvmfast.models._matrices import add_to_diagonal
+from lvmfast.random import seed_of
+
+__all__ = ["GpcStatus", "PolyaGammaGPClassifier"]
+
+
+class GpcStatus:
+    """What a callback is told after every iteration.
+
+    Attributes
+    ----------
+    stage : {"vi", "gibbs"}
+    iteration : int
+        From 1: of the optimizer, updates of q, passes over the data, or iterations of every chain.
+    lower_bound : float or None
+        On log p(y), in nats; None while chains run.
+    elapsed : float
+        Seconds since ``fit`` began.
+    """
+
+    def __init__(self, stage, iteration, lower_bound, elapsed):
+        self.stage, self.iteration, self.lower_bound, self.elapsed = stage, iteration, lower_bound, elapsed
+
+    def __repr__(self) -> str:
+        bound = "" if self.lower_bound is None else f"lower_bound={self.lower_bound:.6g}, "
+        return f"GpcStatus(stage={self.stage!r}, iteration={self.iteration}, {bound}elapsed={self.elapsed:.1f})"
+
+
+class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
+    r"""Binary Gaussian process classification:
+
+    ``p(y_i = 1 | f) = sigma(f(x_i))``, ``f ~ GP(m, k)``,
+
+    by a variational bound or by Gibbs sampling, both with Polya-gamma variables:
+
+    ``p(y | f) = 1/2 exp(kappa f) E exp(-omega f^2 / 2)``, ``kappa = y - 1/2``, ``omega ~ PG(1, 0)``.
+
+    Parameters
+    ----------
+    kernel : lvmfast.kernels.Kernel, optional
+        Any kernel; where its parameters start. Default: RBF with variance 4 and one lengthscale per input, from its
+        spread.
+    mean : float, default=0
+        The constant m, on the scale of log odds.
+    method : {"vi", "gibbs"}, default="vi"
+        "vi": q(f) Gaussian, all updates in closed form. "gibbs": draws of the exact posterior of f.
+    inducing : int, array of shape (M, q) or None, default=None
+        For "vi": None keeps all rows, O(n^3) a step. A number of inducing inputs, placed by k-means, or the inputs
+        themselves: O(n M^2).
+    batch_size : int, optional
+        With ``inducing``: natural gradient steps with so many rows, and Adam for what is learned. None takes all rows
+        at every step, and L-BFGS.
+    max_iter : int, default=100
+        Of the optimizer, of updates of q where nothing is learned, or of passes over the data with ``batch_size``.
+    optimize : bool, default=True
+        Whether the kernel's free parameters, and inducing inputs, maximise the bound (plus the log densities of their
+        priors). With "gibbs" this comes before sampling.
+    n_samples : int, default=1000
+        Draws kept of every chain.
+    burn_in : int, default=200
+        Iterations before the first of these.
+    thin : int, default=1
+        Iterations from one kept draw to the next.
+    n_chains : int, default=4
+        Each starts with a draw of the prior.
+    step_size : float in (0, 1], optional
+        Of natural gradient steps with batches; default ``(t + 1)**-0.6`` at step t = 0, 1, ...
+    learning_rate : float, default=0.01
+        Of Adam with batches.
+    tol : float, default=1e-6
+        Stop when the gradient of the bound per row is below it, or an iteration gains less than a thousandth of it per
+        row. Not with ``batch_size``.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on where the last one, with the same data and settings, ended: to a larger ``max_iter`` or
+        ``n_samples``, or after an interrupt. The result has the bits of a fit that never stopped.
+    random_state : int, numpy.random.Generator or None
+        For chains, k-means and batches.
+    verbose : int, default=0
+        1 shows a progress bar.
+    callback : callable, optional
+        ``callback(status)`` after every iteration (of chains: every 0.1 s) with a :class:`GpcStatus`; a true answer
+        stops the fit.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+        As for :class:`lvmfast.GPR`.
+
+    Attributes
+    ----------
+    classes_ : array of shape (2,)
+        p(y = 1) is that of the second.
+    kernel_ : kernel
+        With its fitted parameters.
+    lower_bound_ : float
+        On log p(y), in nats, all constants included; with ``batch_size`` the mean of its estimates over the last pass.
+        Of "gibbs": that of the stage before it, None without.
+    lower_bounds_ : array
+        Of every iteration.
+    f_draws_ : array of shape (n_chains, n_samples, n)
+        Of "gibbs": f at the training inputs.
+    inducing_points_ : array of shape (M, q)
+        With ``inducing``.
+    X_train_ : array of shape (n, q)
+        Without ``inducing``: a copy.
+    jitter_ : float
+        What was added to the diagonal of a kernel matrix.
+    device_ : str
+    n_iter_ : int
+    converged_ : bool
+    message_ : str
+        Why the fit ended.
+    n_features_in_ : int
+    feature_names_in_ : array
+        Where X had column names.
+
+    Notes
+    -----
+    The bound is that of Jaakkola and Jordan, and of Polya-gamma variables q(omega) = PG(1, c); it is below log p(y) also
+    at its maximum, and its posterior is narrower than the exact one. Draws depend on ``random_state`` alone where there
+    are several chains, and to rounding on the number of threads of the BLAS where there is one.
+
+    References
+    ----------
+    N. G. Polson, J. G. Scott, J. Windle, Bayesian inference for logistic models using Polya-Gamma latent variables, JASA
+    108, 2013. F. Wenzel et al., Efficient Gaussian process classification using Polya-Gamma data augmentation, AAAI 2019.
+    T. Jaakkola, M. Jordan, Bayesian parameter estimation via variational methods, Statistics and Computing 10, 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> X = np.linspace(-3, 3, 60)[:, None]
+    >>> y = np.where(np.abs(X[:, 0]) < 1, "in", "out")
+    >>> model = lvm.PolyaGammaGPClassifier().fit(X, y)
+    >>> model.predict([[0.0], [2.5]]).tolist()
+    ['in', 'out']
+    """
+
+    def __init__(
+        self,
+        kernel=None,
+        *,
+        mean=0.0,
+        method="vi",
+        inducing=None,
+        batch_size=None,
+        max_iter=100,
+        optimize=True,
+        n_samples=1000,
+        burn_in=200,
+        thin=1,
+        n_chains=4,
+        step_size=None,
+        learning_rate=0.01,
+        tol=1e-6,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        callback=None,
+        device="auto",
+    ):
+        self.kernel = kernel
+        self.mean = mean
+        self.method = method
+        self.inducing = inducing
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.optimize = optimize
+        self.n_samples = n_samples
+        self.burn_in = burn_in
+        self.thin = thin
+        self.n_chains = n_chains
+        self.step_size = step_size
+        self.learning_rate = learning_rate
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.callback = callback
+        self.device = device
+
+    @_backend.memory_errors
+    def fit(self, X, y) -> PolyaGammaGPClassifier:
+        """Fit to labelled rows.
+
+        Ctrl-C ends the fit with what was reached, a :class:`FitInterruptedWarning` and a model that predicts; before
+        the first draw of "gibbs" it is an error, and the model is as it was.
+
+        Parameters
+        ----------
+        X : array of shape (n, q)
+            With ``batch_size`` a memory map is read in batches, and never as a whole more than once.
+        y : array of shape (n,)
+            Two classes of any kind.
+
+        Returns
+        -------
+        self : PolyaGammaGPClassifier
+
+        Raises
+        ------
+        ValueError, TypeError
+            For bad arguments or data; the model is then as it was.
+        NotPositiveDefiniteError, NonFiniteError
+            If a kernel matrix cannot be factorised.
+        """
+        begun = time.perf_counter()
+        names = copy.copy(self)  # validation writes the names of the features
+        check_parameters(self)
+        data, labels = check_rows(names, X, y)
+        classes, kappa = check_labels(labels)
+        device = _backend.check_device(self.device, X)
+        digest = zlib.crc32(np.ascontiguousarray(kappa), zlib.crc32(np.ascontiguousarray(data)))
+        work = _Work(self, data, kappa, digest, device, begun, self._earlier(digest))
+        with _backend.blas_threads(len(data)), deferred_interrupt() as work.check_interrupt:
+            found = work.gibbs() if self.method == "gibbs" else work.vi()
+        self._on_gpu = _backend.is_gpu(X)
+        self._take(found, names, classes, data.dtype)
+        if self.inducing is None or self.method == "gibbs":
+            self.X_train_ = self._own(data.copy())
+        work.warn()
+        return self
+
+    @_backend.memory_errors
+    def partial_fit(self, X, y, classes=None, n_total=None) -> PolyaGammaGPClassifier:
+        """One natural gradient step, and with ``optimize`` one of Adam, with these rows; for data that come in pieces.
+
+        Parameters
+        ----------
+        X : array of shape (b, q)
+        y : array of shape (b,)
+        classes : array of shape (2,), optional
+            In the first call: all classes; default those of y.
+        n_total : int, optional
+            Rows that this batch stands for; default all that came so far.
+
+        Returns
+        -------
+        self : PolyaGammaGPClassifier
+        """
+        begun = time.perf_counter()
+        check_parameters(self)
+        if self.method != "vi" or self.inducing is None:
+            raise ValueError(
+                f"partial_fit needs method='vi' and inducing inputs, got method={self.method!r} and "
+                f"inducing={self.inducing!r}; set inducing to a number or an array"
+            )
+        first = getattr(self, "_stream", None) is None
+        names = copy.copy(self)
+        data, labels = check_rows(names, X, y, reset=first)
+        known = classes if first else self.classes_
+        classes, kappa = check_labels(labels, known)
+        device = _backend.check_device(self.device, X)
+        seen = 0 if first else self._stream["seen"]
+        total = seen + len(data) if n_total is None else check_integer(n_total, "n_total", len(data))
+        work = _Work(self, data, kappa, 0, device, begun, None)
+        if first:
+            problem, state = work.sparse(total), None
+        else:
+            problem = work.sparse(total, self.kernel_.copy(), self._posterior.Z)
+            state = self._stream["state"]
+            problem.unit = self._stream["unit"]
+        run = StreamState(problem, state)
+        bound = run.step(problem, data.astype(np.float64), kappa, self.learning_rate, self.step_size, self.optimize)
+        found = _Found("vi", problem.posterior(run.theta), None, [bound], run.t, False, "partial_fit")
+        self._on_gpu = _backend.is_gpu(X)
+        self._take(found, names, classes, data.dtype)
+        self._stream = {"state": run.state(problem), "seen": seen + len(data), "unit": problem.unit}
+        return self
+
+    # Questions.
+
+    @_backend.memory_errors
+    def predict(self, X):
+        """The more probable class of every row, shape (m,)."""
+        second = _backend.to_numpy(self.predict_proba(X))[:, 1] > 0.5
+        return self.classes_[second.astype(int)]
+
+    @_backend.memory_errors
+    def predict_proba(self, X):
+        """``E sigma(f(x))`` under the posterior, by quadrature within 1e-10: shape (m, 2), in the order of ``classes_``.
+
+        Parameters
+        ----------
+        X : array of shape (m, q)
+        """
+        posterior, rows = self._at(X)
+        second = _finite(posterior.probability(rows))
+        return self._shaped(_backend.namespace(second).stack([1.0 - second, second], axis=1), X)
+
+    @_backend.memory_errors
+    def predict_log_proba(self, X):
+        """Logarithm of :meth:`predict_proba`."""
+        both = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return _backend.namespace(both).log(both)
+
+    @_backend.memory_errors
+    def predict_proba_draws(self, X):
+        """Of "gibbs": ``E(sigma(f(x)) | f)`` for every kept draw f, shape (n_chains, n_samples, m)."""
+        posterior, rows = self._at(X)
+        if not isinstance(posterior, GibbsPosterior):
+            raise ValueError("predict_proba_draws needs a model with method='gibbs', got one with method='vi'")
+        return self._shaped(_finite(posterior.probabilities(rows)), X)
+
+    @_backend.memory_errors
+    def decision_function(self, X, return_std=False):
+        """Posterior mean of f, shape (m,), on the scale of log odds; with ``return_std`` its standard deviation too."""
+        mean, variance = self.predict_f(X)
+        return (mean, _backend.namespace(variance).sqrt(variance)) if return_std else mean
+
+    @_backend.memory_errors
+    def predict_f(self, X):
+        """Posterior mean and variance of f, each of shape (m,).
+
+        Parameters
+        ----------
+        X : array of shape (m, q)
+        """
+        posterior, rows = self._at(X)
+        return tuple(self._shaped(_finite(part), X) for part in posterior.moments(rows))
+
+    @_backend.memory_errors
+    def sample_f(self, X, n_samples=1, random_state=0):
+        """Joint draws of f at ``X``, shape (n_samples, m).
+
+        Parameters
+        ----------
+        X : array of shape (m, q)
+        n_samples : int, default=1
+        random_state : int, numpy.random.Generator or None, default=0
+        """
+        posterior, rows = self._at(X)
+        n_samples = check_integer(n_samples, "n_samples", 1)
+        return self._shaped(posterior.sample(rows, n_samples, check_rng(random_state)), X)
+
+    def r_hat(self):
+        """Of "gibbs": the split potential scale reduction of f at every training input, shape (n,)."""
+        from lvmfast.models import _diagnostics
+
+        return _diagnostics.r_hat(_backend.to_numpy(self._draws()))
+
+    def ess(self):
+        """Of "gibbs": the effective number of draws of f at every training input, shape (n,)."""
+        from lvmfast.models import _diagnostics
+
+        return _diagnostics.ess(_backend.to_numpy(self._draws()))
+
+    def save(self, path) -> None:
+        """Write the fitted model to one ``.npz`` file (no pickle)."""
+        check_is_fitted(self)
+        save_classifier(self, path)
+
+    @classmethod
+    def load(cls, path) -> PolyaGammaGPClassifier:
+        """A model that :meth:`save` wrote. A callback is not part of the file."""
+        return load_classifier(cls, path)
+
+    # What is kept.
+
+    def _earlier(self, digest: int):
+        """The state that a warm start goes on from, or None."""
+        state = getattr(self, "_state", None)
+        if not self.warm_start or state is None:
+            return None
+        if state["digest"] != digest:
+            raise ValueError("warm_start=True goes on with the same X and y, got others; set warm_start=False")
+        return state
+
+    def _take(self, found, names, classes, dtype) -> None:
+        """Set the fitted attributes."""
+        for name in ("n_features_in_", "feature_names_in_", "f_draws_", "inducing_points_", "X_train_", "_stream"):
+            vars(self).pop(name, None)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if name in vars(names):
+                setattr(self, name, getattr(names, name))
+        posterior = found.posterior
+        self._posterior, self._state, self._dtype = posterior, found.state, np.dtype(dtype)
+        self.classes_, self.kernel_ = classes, posterior.kernel
+        self.lower_bounds_ = np.array(found.bounds)
+        self.lower_bound_ = float(found.bounds[-1]) if len(found.bounds) else None
+        self.n_iter_, self.converged_, self.message_ = found.n_iter, found.converged, found.message
+        self.jitter_, self.device_ = float(posterior.jitter), posterior.device
+        if isinstance(posterior, GibbsPosterior):
+            self.f_draws_ = self._own(posterior.draws)
+        elif hasattr(posterior, "Z"):
+            self.inducing_points_ = self._own(posterior.Z)
+
+    def _draws(self):
+        check_is_fitted(self)
+        if not hasattr(self, "f_draws_"):
+            raise ValueError("diagnostics need a model with method='gibbs', got one with method='vi'")
+        return self.f_draws_
+
+    def _at(self, X):
+        """The posterior, and new inputs as a float64 matrix of NumPy."""
+        if not hasattr(self, "_posterior"):
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "
+                "using this estimator."
+            )
+        return self._posterior, check_inputs(self, X)
+
+    def _own(self, array):
+        """An array where the training data were."""
+        if getattr(self, "_on_gpu", False):
+            return _backend.to_device(array, _backend.usable_device("cuda"))
+        return _backend.to_numpy(array)
+
+    def _shaped(self, values, given):
+        return _backend.like(values, given).astype(self._dtype, copy=False)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_posterior")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+class _Found:
+    """What a fit ended with."""
+
+    def __init__(self, stage, posterior, state, bounds, n_iter, converged, message):
+        self.stage, self.posterior, self.state, self.bounds = stage, posterior, state, bounds
+        self.n_iter, self.converged, self.message = n_iter, bool(converged), message
+
+
+class _Work:
+    """One fit of a model: the stages, progress and interrupts; the model itself is left alone."""
+
+    def __init__(self, model, X, kappa, digest, device, begun, earlier):
+        self.model, self.X, self.kappa, self.digest = model, X, kappa, digest
+        self.device, self.begun, self.earlier = device, begun, earlier
+        self.check_interrupt = None
+        self.outcome = None
+
+    def kernel(self):
+        kernel = start_kernel(self.model.kernel, self.X)
+        compiled = kernel.compiled(self.X.shape[1])
+        compiled.check_range(compiled.vector(), self.X.dtype, self.X)
+        return kernel
+
+    def full(self, kernel=None):
+        model, X = self.model, self.X.astype(np.float64)
+        arguments = (kernel or self.kernel(), X, self.kappa, float(model.mean), 1e-4 * model.tol, self.device)
+        return FullProblem(*arguments, self.check_interrupt, self.X.dtype)
+
+    def sparse(self, total=None, kernel=None, Z=None):
+        model = self.model
+        if Z is None:
+            Z = inducing_inputs(model.inducing, self.X, self.seed() % 2**32)
+        X = self.X if model.batch_size or total else self.X.astype(np.float64)
+        arguments = (kernel or self.kernel(), X, self.kappa, float(model.mean), 1e-4 * model.tol, self.device)
+        options = {"Z": _backend.to_numpy(Z), "learn_Z": bool(model.optimize), "total": total}
+        return SparseProblem(*arguments, self.check_interrupt, **options)
+
+    def seed(self) -> int:
+        """The seed of this fit; a warm start has that of the fit it goes on with."""
+        if self.earlier is not None:
+            return int(self.earlier["seed"])
+        if not hasattr(self, "_seed"):
+            self._seed = seed_of(check_rng(self.model.random_state))
+        return self._seed
+
+    def vi(self):
+        """The variational posterior."""
+        model = self.model
+        earlier = None if self.earlier is None else self.earlier.get("vi")
+        problem = self.full() if model.inducing is None or model.method == "gibbs" else self.sparse()
+        with tqdm(total=model.max_iter, disable=not model.verbose, desc=type(model).__name__) as bar:
+
+            def report(iteration, bound, theta):
+                bar.n = iteration
+                bar.set_postfix(lower_bound=f"{bound:.4f}")
+                return self._tell("vi", iteration, bound)
+
+            if model.batch_size is not None and model.inducing is not None and model.method == "vi":
+                batches = Batches(self.X, self.kappa, model.batch_size, self.seed())
+                options = (model.learning_rate, model.step_size, bool(model.optimize))
+                out = stream(problem, batches, model.max_iter, model.tol, earlier, report, *options)
+            elif model.optimize and problem.size:
+                out = descend(problem, model.max_iter, model.tol, earlier, report)
+            else:
+                out = sweep(problem, model.max_iter, model.tol, earlier, report)
+                if not out.bounds:
+                    out.bounds.append(problem.sweep(out.theta))
+                problem.settle()
+        self.outcome = out
+        bounds = out.bounds or [np.nan]
+        if not np.isfinite(bounds[-1]):
+            raise NonFiniteError(f"the lower bound is {bounds[-1]}; rescale X, or set bounds or priors")
+        state = {"digest": self.digest, "seed": self.seed(), "vi": out.state}
+        message = out.message
+        return _Found("vi", problem.posterior(out.theta), state, bounds, len(out.bounds), out.converged, message)
+
+    def gibbs(self):
+        """Draws of the exact posterior, with the kernel of the bound's maximum if it is to be learned."""
+        model = self.model
+        earlier = self.earlier or {}
+        kernel, bounds = self.kernel(), []
+        if model.optimize and "gibbs" in earlier:
+            kernel, bounds = earlier["kernel"].copy(), list(earlier["bounds"])
+        elif model.optimize and kernel.theta.size:
+            found = self.vi()
+            if self.outcome.interrupted:
+                raise KeyboardInterrupt
+            kernel, bounds = found.posterior.kernel, found.bounds
+        there = _backend.to_device(self.X.astype(np.float64), self.device)
+        K = kernel(there)
+        L, jitter = cholesky(K, return_jitter=True)
+        add_to_diagonal(K, jitter)
+        rng = np.random.default_rng(self.seed())
+        seeds = rng.integers(0, 2**64, size=model.n_chains, dtype=np.uint64)
+        plan = (model.burn_in, model.thin, model.n_samples)
+        chains = Chains(K, L, float(model.mean), self.kappa, seeds, plan, self.X.dtype, self.device)
+        if "gibbs" in earlier:
+            chains.restore(earlier["gibbs"])
+        with tqdm(total=chains.n_iterations, disable=not model.verbose, desc=type(model).__name__) as bar:
+
+            def report(t):
+                bar.update(t - bar.n)
+                return self._tell("gibbs", t, None)
+
+            ended = chains.run(report, self.check_interrupt)
+        if chains.kept == 0:
+            raise KeyboardInterrupt if ended == "interrupted" else ValueError(
+                "the callback stopped the chains before the first draw was kept; lower burn_in or let them run"
+            )
+        reasons = {"interrupted": "interrupted from the keyboard", "stopped": "stopped by the callback"}
+        message = reasons.get(ended, f"{chains.kept} draws of {model.n_chains} chains")
+        state = {"digest": self.digest, "seed": self.seed(), "gibbs": chains.state(), "kernel": kernel, "bounds": bounds}
+        draws = chains.draws[:, : chains.kept]
+        posterior = GibbsPosterior(kernel, float(model.mean), self.X.astype(np.float64), L, jitter, draws, self.device)
+        self.ended = ended
+        return _Found("gibbs", posterior, state, bounds, chains.t, ended is None, message)
+
+    def _tell(self, stage, iteration, bound) -> bool:
+        if self.model.callback is None:
+            return False
+        elapsed = time.perf_counter() - self.begun
+        return bool(self.model.callback(GpcStatus(stage, iteration, bound, elapsed)))
+
+    def warn(self) -> None:
+        """Say what a user should know of how it ended."""
+        ended, out = getattr(self, "ended", None), self.outcome
+        if ended == "interrupted" or (out is not None and out.interrupted):
+            what = "draws" if ended else "iterations"
+            warnings.warn(
+                f"the fit was interrupted; the model holds the {what} so far, and warm_start=True goes on from here",
+                FitInterruptedWarning,
+                stacklevel=4,
+            )
+        elif out is not None and not (out.converged or out.stopped) and self.model.batch_size is None:
+            warnings.warn(
+                f"the fit ended before convergence ({out.message}): raise max_iter={self.model.max_iter} or tol; "
+                "warm_start=True goes on from here",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+
+def _finite(values):
+    """``values``, if they are finite."""
+    if not _backend.namespace(values).isfinite(values).all():
+        raise NonFiniteError("the prediction is not finite: the kernel overflows at these inputs; rescale X")
+    return values
