@@ -99,11 +99,6 @@ struct NextC {
   }
 };
 
-struct VariationalResult {
-  double value = 0;
-  int64_t iterations = 0;
-};
-
 // The bound of T. Jaakkola, M. Jordan (Statistics and Computing 10, 2000, eq. 9), also that of Polya-gamma variables
 // (F. Wenzel et al., AAAI 2019, section 3): with y in {-1, 1}
 //
@@ -122,32 +117,20 @@ class GpVariational {
 
   int64_t rows() const { return n_; }
 
-  // From c on, up to most iterations or until the bound gains no more than tolerance per row. On the host: theta (parameters,),
-  // c (n,): in, where to start; out, where the bound is `value`; next (n,): what the next iteration would start from;
-  // values: (most,) the bound of every iteration; d_theta: d value / d theta at c, or null.
-  Status evaluate(const KernelTree& tree, const double* theta, double* c, double* next, int64_t most, double tolerance,
-                  double* values, double* d_theta, VariationalResult* result) {
-    *result = {};
-    prepare(tree, theta);
-    std::copy_n(c, n_, c_.reserve(2 * n_));
-    c_.push(2 * n_);
-    double* now = c_.device();
-    double* then = now + n_;
-    for (int64_t t = 0; t < most; ++t) {
-      const Status status = step(now, then);
+  // The bound at c; next: c^2 = E f^2 under the posterior at c; d_theta: d value / d theta with c held, or null. All on the
+  // host: theta (parameters,), c and next (n,), d_theta (parameters,). What was last evaluated is not evaluated again.
+  Status evaluate(const KernelTree& tree, const double* theta, const double* c, double* next, double* value, double* d_theta) {
+    const bool same = prepare(tree, theta) && done_ && std::equal(c, c + n_, c_.host());
+    if (!same) {
+      done_ = false;
+      std::copy_n(c, n_, c_.reserve(2 * n_));
+      c_.push(n_);
+      const Status status = step(c_.device(), c_.device() + n_);
       if (!status) return status;
-      values[t] = value_;
-      result->value = value_;
-      result->iterations = t + 1;
-      const bool done = t > 0 && values[t] - values[t - 1] <= tolerance * static_cast<double>(n_);
-      if (done || t + 1 == most) break;
-      std::swap(now, then);
+      done_ = true;
     }
-    c_.pull(2 * n_);
-    Device::wait();
-    const int64_t at = now == c_.device() ? 0 : n_;
-    std::copy_n(c_.host() + at, n_, c);
-    std::copy_n(c_.host() + (n_ - at), n_, next);
+    std::copy_n(c_.host() + n_, n_, next);
+    *value = value_;
     if (d_theta) gradient(tree, d_theta);
     return {};
   }
@@ -155,10 +138,10 @@ class GpVariational {
  private:
   using Blas = typename Device::template Blas<T>;
 
-  // K at theta, in k_.
-  void prepare(const KernelTree& tree, const double* theta) {
+  // K at theta, in k_. True if it was there.
+  bool prepare(const KernelTree& tree, const double* theta) {
     const std::vector<double> given(theta, theta + tree.parameters);
-    if (KernelOfPoints<Device, T>::keep(kernel_, tree) && given == theta_) return;
+    if (KernelOfPoints<Device, T>::keep(kernel_, tree) && given == theta_) return true;
     theta_.clear();
     double* numbers = inputs_.reserve(tree.parameters + 1);
     std::copy(given.begin(), given.end(), numbers);
@@ -168,6 +151,7 @@ class GpVariational {
     pair.assign(x_.data(), n_, nullptr, nullptr, 0, q_);
     pair.gram().values(k_.reserve(n_ * n_), n_, true, nullptr);
     theta_ = given;
+    return false;
   }
 
   // value_ at c, and the next c; leaves alpha in a_ and the lower triangle of C^-1 in work_.
@@ -191,6 +175,7 @@ class GpVariational {
     Device::sums(1, n_, LocalTerm<T>{c, kappa_.data()}, numbers + 3);
     Device::map(1, StoreFailure{failure, numbers});
     numbers_.pull(4);
+    c_.pull(2 * n_);
     Device::wait();
     const double* found = numbers_.host();
     if (found[0] > 0) return {Code::not_positive_definite, static_cast<int64_t>(found[0]) - 1};
@@ -202,6 +187,7 @@ class GpVariational {
   // d value / d K = (alpha alpha^T - C^-1) / 2, pulled back to the parameters; c stands at its best, or is held.
   void gradient(const KernelTree& tree, double* d_theta) {
     auto& pair = kernel_->pair;
+    done_ = false;  // C^-1 makes room
     Blas::syrk('U', 'N', n_, 1, T(0.5), a_.data(), n_, T(-0.5), work_.data(), n_);
     auto gram = pair.gram();
     gram.pullback(gram.cotangent_of(work_.data(), n_, Cotangent::symmetric_lower), true, sums_);
@@ -214,6 +200,7 @@ class GpVariational {
 
   int64_t n_, q_;
   double mean_, value_ = 0;
+  bool done_ = false;  // value_, c_, a_ and work_ belong to theta_ and c_
   std::unique_ptr<KernelOfPoints<Device, T>> kernel_;
   std::vector<double> theta_;
   typename Device::template Scratch<T> x_, kappa_, k_, work_, a_;

@@ -84,29 +84,24 @@ void bind_gp_variational(py::module_& m, const char* name) {
            py::arg("x").noconvert(), py::arg("kappa").noconvert(), py::arg("mean"))
       .def(
           "evaluate",
-          [](Object& self, const KernelTree& tree, const Array<double>& theta, const Array<double>& c, int64_t most,
-             double tolerance, bool gradient) {
+          [](Object& self, const KernelTree& tree, const Array<double>& theta, const Array<double>& c, bool gradient) {
             const int64_t n = self.object.rows();
             check_shape(theta, {tree.parameters}, "theta");
             check_shape(c, {n}, "c");
-            if (most < 1) throw py::value_error("most must be >= 1");
-            Array<double> at(n), next(n), values(most), d_theta(gradient ? tree.parameters : 0);
-            std::copy_n(c.data(), n, at.mutable_data());
-            double *at_data = at.mutable_data(), *next_data = next.mutable_data(), *values_data = values.mutable_data();
+            Array<double> next(n), d_theta(gradient ? tree.parameters : 0);
+            double* next_data = next.mutable_data();
             double* d_theta_data = gradient ? d_theta.mutable_data() : nullptr;
-            VariationalResult result;
+            double value = 0;
             Status status;
             {
               py::gil_scoped_release release;
               std::lock_guard<std::mutex> lock(self.mutex);
-              status = self.object.evaluate(tree, theta.data(), at_data, next_data, most, tolerance, values_data, d_theta_data,
-                                            &result);
+              status = self.object.evaluate(tree, theta.data(), c.data(), next_data, &value, d_theta_data);
             }
-            return py::make_tuple(static_cast<int>(status.code), status.index, result.iterations, result.value, at, next,
-                                  d_theta);
+            return py::make_tuple(static_cast<int>(status.code), status.index, value, next, d_theta);
           },
-          py::arg("tree"), py::arg("theta"), py::arg("c"), py::arg("most"), py::arg("tolerance"), py::arg("gradient"),
-          "(code, index, iterations, value, c, next c, d_theta) after up to `most` updates of c; float64.");
+          py::arg("tree"), py::arg("theta"), py::arg("c"), py::arg("gradient"),
+          "(code, index, bound at c, the c that follows, d bound / d theta with c held); float64.");
 }
 
 template <class Device, class T>

@@ -12,8 +12,56 @@ from lvmfast.models._gp_classifier_posterior import FullPosterior, inverse_theta
 
 REACH = 10.0  # parameters without bounds stay within a factor exp(10) of where a fit starts
 INNER = 200  # the most updates of q at one theta; it takes about ten
+MEMORY = 6  # updates that an extrapolation looks back on
 
-__all__ = ["FullProblem", "Problem"]
+__all__ = ["FullProblem", "Problem", "ascend"]
+
+
+def ascend(update, c: np.ndarray, most: int, tolerance: float):
+    """The fixed point of ``(bound, following) = update(c)``, which raises the bound, with Anderson's acceleration.
+
+    Extrapolates log c; where that lowers the bound, the plain update from the best c takes its place. Ends where the
+    bound gains no more than ``tolerance``.
+
+    Returns
+    -------
+    c : array of shape (n,)
+        The best, at which ``update`` was called last.
+    bound : float
+
+    References
+    ----------
+    H. Walker, P. Ni, Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal. 49, 2011.
+    """
+    x = np.log(np.maximum(c, 1e-12))
+    bound, following = update(np.exp(x))
+    image, points, images, last = np.log(np.maximum(following, 1e-12)), [], [], x
+    for _ in range(most - 1):
+        points, images = [*points, x][-MEMORY:], [*images, image][-MEMORY:]
+        trial = _extrapolated(points, images)
+        value, following = update(np.exp(trial))
+        if not value >= bound and len(points) > 1:
+            points, images, trial = [], [], image
+            value, following = update(np.exp(trial))
+        last = trial
+        if not value >= bound:  # by rounding
+            break
+        gain, bound, x = value - bound, value, trial
+        image = np.log(np.maximum(following, 1e-12))
+        if gain <= max(tolerance, 4e-16 * abs(bound)):
+            break
+    if last is not x:
+        bound, _ = update(np.exp(x))
+    return np.exp(x), bound
+
+
+def _extrapolated(points, images) -> np.ndarray:
+    """Images combined as makes their distances to the points least."""
+    if len(points) == 1:
+        return images[0]
+    residuals = np.array(images) - np.array(points)
+    weights = np.linalg.lstsq((residuals[1:] - residuals[:-1]).T, residuals[-1], rcond=1e-10)[0]
+    return images[-1] - weights @ np.diff(np.array(images), axis=0)
 
 
 class Problem:
@@ -95,34 +143,40 @@ class FullProblem(Problem):
 
     def best(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """The bound at the best c, and its gradient."""
-        value, d_vector, c, _ = self._evaluate(theta, INNER, self.tol, True)
+
+        def update(c):
+            self.interrupt()
+            value, _, following = self._evaluate(theta, c, False)
+            return value, following
+
+        c, _ = ascend(update, self.c, INNER, self.tol * len(self.X))
+        value, d_vector, _ = self._evaluate(theta, c, True)
         self.c = c
         return value, self.parameters.pull(theta, d_vector)
 
     def sweep(self, theta: np.ndarray) -> float:
         """The bound at c, which then moves on."""
         self.interrupt()
-        value, _, self.at, self.c = self._evaluate(theta, 1, 0.0, False)
+        value, _, following = self._evaluate(theta, self.c, False)
+        self.at, self.c = self.c, following
         return value
 
     def settle(self) -> None:
         """Back to the q of the last bound that :meth:`sweep` gave."""
         self.c = self.at
 
-    def _evaluate(self, theta, most, tol, gradient):
+    def _evaluate(self, theta, c, gradient):
         vector = self.parameters.vector(theta)
-        code, pivot, _, value, c, following, d_vector = self._compiled.evaluate(
-            self.tree, vector, self.c, most, tol, gradient
-        )
+        code, pivot, value, following, d_vector = self._compiled.evaluate(self.tree, vector, c, gradient)
         if code:
-            self._raise(theta, code, pivot)
-        return value, d_vector, c, following
+            self._raise(theta, c, code, pivot)
+        return value, d_vector, following
 
-    def _raise(self, theta, code, pivot):
+    def _raise(self, theta, c, code, pivot):
         if not np.isfinite(self.parameters.vector(theta)).all():
             raise NonFiniteError("the kernel's parameters ran away; set bounds or a prior")
         C = self.kernel_at(theta)(self.X)
-        C[np.diag_indices_from(C)] += inverse_theta(self.c)
+        C[np.diag_indices_from(C)] += inverse_theta(c)
         raise_factorisation_error(C, code, pivot, 0.0, "the covariance k(X, X) + diag(1 / theta)")
 
     def posterior(self, theta: np.ndarray) -> FullPosterior:

@@ -15,7 +15,7 @@ import numpy as np
 
 from lvmfast import _backend
 from lvmfast.linalg import cholesky, cholesky_vjp, solve_triangular, solve_triangular_vjp
-from lvmfast.models._gp_classifier_full import INNER, Problem
+from lvmfast.models._gp_classifier_full import INNER, Problem, ascend
 from lvmfast.models._gp_classifier_posterior import SparsePosterior, inverse_theta
 from lvmfast.models._matrices import add_to_diagonal, column_squares
 
@@ -123,17 +123,19 @@ class SparseProblem(Problem):
     def best(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """The bound at the best q, and its gradient."""
         batch, kappa = self.batch(theta), _backend.to_device(self.kappa, self.device)
-        P, h, before = self.P, self.h, -np.inf
-        for _ in range(INNER):
-            q = Gaussian(P, h)
-            value, first, c = self.value(batch, q, kappa, 1.0)
-            if value - before <= self.tol * len(self.X):
-                break
-            before = value
+        q = first = there = None
+
+        def update(c):
+            nonlocal q, first, there
             self.interrupt()
-            P, h = batch.target(c, kappa, self.mean, 1.0)
+            q = Gaussian(*batch.target(_backend.to_device(c, self.device), kappa, self.mean, 1.0))
+            value, first, there = self.value(batch, q, kappa, 1.0)
+            return value, _backend.to_numpy(there)
+
+        _, _, start = self.value(batch, Gaussian(self.P, self.h), kappa, 1.0)
+        _, value = ascend(update, _backend.to_numpy(start), INNER, self.tol * len(self.X))
         self.P, self.h = q.P, q.h
-        return value, self.gradient(theta, batch, q, kappa, first, c, 1.0)
+        return value, self.gradient(theta, batch, q, kappa, first, there, 1.0)
 
     def sweep(self, theta: np.ndarray) -> float:
         """The bound at q, which then moves on."""
