@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -52,6 +53,16 @@ class GpcStatus:
     def __repr__(self) -> str:
         bound = "" if self.lower_bound is None else f"lower_bound={self.lower_bound:.6g}, "
         return f"GpcStatus(stage={self.stage!r}, iteration={self.iteration}, {bound}elapsed={self.elapsed:.1f})"
+
+
+def _takes_pieces(model) -> bool:
+    """Whether there is a partial_fit."""
+    if model.method == "vi" and model.inducing is not None:
+        return True
+    raise AttributeError(
+        f"partial_fit needs method='vi' and inducing inputs, got method={model.method!r} and "
+        f"inducing={model.inducing!r}; set inducing to a number or an array"
+    )
 
 
 class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
@@ -247,6 +258,7 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         work.warn()
         return self
 
+    @available_if(_takes_pieces)
     @_backend.memory_errors
     def partial_fit(self, X, y, classes=None, n_total=None) -> PolyaGammaGPClassifier:
         """One natural gradient step, and with ``optimize`` one of Adam, with these rows; for data that come in pieces.
@@ -266,11 +278,6 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         """
         begun = time.perf_counter()
         check_parameters(self)
-        if self.method != "vi" or self.inducing is None:
-            raise ValueError(
-                f"partial_fit needs method='vi' and inducing inputs, got method={self.method!r} and "
-                f"inducing={self.inducing!r}; set inducing to a number or an array"
-            )
         first = getattr(self, "_stream", None) is None
         names = copy.copy(self)
         data, labels = check_rows(names, X, y, reset=first)
