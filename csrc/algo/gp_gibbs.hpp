@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "algo/gp_outcome.hpp"
@@ -95,8 +96,8 @@ class GpGibbs {
 
   // f <- m + L e, draws of the prior: iteration 0. f: (chains, n).
   void start(int64_t chains, const uint64_t* seeds, T* f) {
-    if (work_.size() < static_cast<size_t>(chains)) work_.resize(chains);
-    each(chains, [&](int64_t c) { prior_draw(work_[c], seeds[c], 0, f + c * n_); });
+    make_room(chains);
+    each(chains, [&](int64_t c) { prior_draw(*work_[c], seeds[c], 0, f + c * n_); });
     Device::wait();
   }
 
@@ -104,11 +105,11 @@ class GpGibbs {
   // end; omega: the last one's. index: of the first pivot that was lost, or the first f that is not finite.
   Status run(int64_t chains, const uint64_t* seeds, const GibbsPlan& plan, const T* kappa, T* f, T* omega, T* draws,
              int64_t capacity) {
-    if (work_.size() < static_cast<size_t>(chains)) work_.resize(chains);
+    make_room(chains);
     std::vector<Status> status(chains);
     each(chains, [&](int64_t c) {
       T* own = draws ? draws + c * capacity * n_ : nullptr;
-      status[c] = run_chain(work_[c], seeds[c], plan, kappa + c * n_, f + c * n_, omega + c * n_, own, capacity);
+      status[c] = run_chain(*work_[c], seeds[c], plan, kappa + c * n_, f + c * n_, omega + c * n_, own, capacity);
     });
     for (const Status& s : status) {
       if (!s) return s;
@@ -131,6 +132,10 @@ class GpGibbs {
     } else {
       for (int64_t c = 0; c < chains; ++c) f(c);
     }
+  }
+
+  void make_room(int64_t chains) {
+    while (work_.size() < static_cast<size_t>(chains)) work_.push_back(std::make_unique<Work>());
   }
 
   // f0 = m + L e1; leaves e1 and e2 of iteration t in work.normal.
@@ -180,7 +185,7 @@ class GpGibbs {
   const T *k_, *l_;
   T mean_;
   typename Device::template Scratch<T> one_;
-  std::vector<Work> work_;
+  std::vector<std::unique_ptr<Work>> work_;  // of every chain
 };
 
 }  // namespace lvm

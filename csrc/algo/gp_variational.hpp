@@ -14,11 +14,11 @@ namespace lvm {
 // E sigma(m + s z), z standard normal, to 1e-10.
 //
 // s <= 4: the trapezoidal rule for z in [-6.8, 6.8]. Its error is that of the normal density, 2 exp(-2 pi^2 / h^2), and of
-// the poles of sigma at distance pi / s, about exp(-2 pi^2 / (s h)). Beyond: E Phi((m - l) / s) over a logistic variable l,
-// likewise; its density has the Fourier transform pi w / sinh(pi w).
+// the poles of sigma at distance pi / s, sqrt(2 pi) / s exp(pi^2 / (2 s^2) - 2 pi^2 / (s h)). Beyond: E Phi((m - l) / s) over
+// a logistic variable l, likewise; its density has the Fourier transform pi w / sinh(pi w).
 LVM_HD double expected_sigmoid(double m, double s) {
   if (s <= 4.0) {
-    const double h = s > 1.0 ? 0.75 / s : 0.75;
+    const double h = s > 0.6 / 0.7 ? 0.6 / s : 0.7;
     const int most = static_cast<int>(6.8 / h);
     double value = 0.0;
     for (int i = -most; i <= most; ++i) {
