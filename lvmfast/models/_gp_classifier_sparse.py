@@ -194,6 +194,4 @@ class SparseProblem(Problem):
 
     def posterior(self, theta: np.ndarray) -> SparsePosterior:
         """At theta and q."""
-        return SparsePosterior(
-            self.kernel_at(theta), self.mean, self.inducing_at(theta), self.P, self.h, self.device
-        )
+        return SparsePosterior(self.kernel_at(theta), self.mean, self.inducing_at(theta), self.P, self.h, self.device)

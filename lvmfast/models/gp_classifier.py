@@ -369,15 +369,17 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
 
     def r_hat(self):
         """Of "gibbs": the split potential scale reduction of f at every training input, shape (n,)."""
+        draws = _backend.to_numpy(self._draws())
         from lvmfast.models import _diagnostics
 
-        return _diagnostics.r_hat(_backend.to_numpy(self._draws()))
+        return _diagnostics.r_hat(draws)
 
     def ess(self):
         """Of "gibbs": the effective number of draws of f at every training input, shape (n,)."""
+        draws = _backend.to_numpy(self._draws())
         from lvmfast.models import _diagnostics
 
-        return _diagnostics.ess(_backend.to_numpy(self._draws()))
+        return _diagnostics.ess(draws)
 
     def save(self, path) -> None:
         """Write the fitted model to one ``.npz`` file (no pickle)."""
@@ -558,12 +560,22 @@ class _Work:
 
             ended = chains.run(report, self.check_interrupt)
         if chains.kept == 0:
-            raise KeyboardInterrupt if ended == "interrupted" else ValueError(
-                "the callback stopped the chains before the first draw was kept; lower burn_in or let them run"
+            raise (
+                KeyboardInterrupt
+                if ended == "interrupted"
+                else ValueError(
+                    "the callback stopped the chains before the first draw was kept; lower burn_in or let them run"
+                )
             )
         reasons = {"interrupted": "interrupted from the keyboard", "stopped": "stopped by the callback"}
         message = reasons.get(ended, f"{chains.kept} draws of {model.n_chains} chains")
-        state = {"digest": self.digest, "seed": self.seed(), "gibbs": chains.state(), "kernel": kernel, "bounds": bounds}
+        state = {
+            "digest": self.digest,
+            "seed": self.seed(),
+            "gibbs": chains.state(),
+            "kernel": kernel,
+            "bounds": bounds,
+        }
         draws = chains.draws[:, : chains.kept]
         posterior = GibbsPosterior(kernel, float(model.mean), self.X.astype(np.float64), L, jitter, draws, self.device)
         self.ended = ended

@@ -82,9 +82,7 @@ def divergence(m, S, mean, K):
     """KL(N(m, S) || N(mean, K))."""
     inverse = np.linalg.inv(K)
     r = m - mean
-    return 0.5 * (
-        np.trace(inverse @ S) + r @ inverse @ r - len(K) + np.linalg.slogdet(K)[1] - np.linalg.slogdet(S)[1]
-    )
+    return 0.5 * (np.trace(inverse @ S) + r @ inverse @ r - len(K) + np.linalg.slogdet(K)[1] - np.linalg.slogdet(S)[1])
 
 
 def expected_bound(first, second, kappa, c):
