@@ -95,5 +95,5 @@ class Chains:
         self.f, self.omega, self.t = f, omega, self.t + count
 
     def _threads(self):
-        """Several chains share our threads, and each has one of the BLAS; the numbers of threads change no draw then."""
+        """Several chains share our threads, each with one of the BLAS: no number of threads changes a draw then."""
         return _backend.blas_threads(1 if len(self.seeds) > 1 else self.K.shape[0])

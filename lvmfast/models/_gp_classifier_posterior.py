@@ -1,4 +1,4 @@
-"""What Gaussian process classification knows of the latent function: posteriors that answer at new inputs, in float64."""
+"""What Gaussian process classification knows of the latent function: posteriors, which answer in float64."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def inverse_theta(c):
 
 
 def expected_sigmoid(mean, variance):
-    """``E sigma(x), x ~ N(mean, variance)``, entry by entry; ``variance`` (m,) has that of the last axis of ``mean``."""
+    """``E sigma(x), x ~ N(mean, variance)``, by entry; ``variance`` (m,) belongs to the last axis of ``mean``."""
     module = _backend.module_on("cuda" if _backend.is_gpu(mean) else "cpu", mean)
     xp = _backend.namespace(mean)
     out = xp.empty(mean.shape)
@@ -95,9 +95,9 @@ class FullPosterior(_Gaussian):
 
 @dataclasses.dataclass
 class SparsePosterior(_Gaussian):
-    """``f(x) | v ~ N(m + a(x) v, k(x, x) - a(x) a(x)^T)``, ``a(x) = k(x, Z) L^-T``, ``v ~ N(precision^-1 shift, precision^-1)``.
+    """``f(x) | v ~ N(m + a(x) v, k(x, x) - a(x) a(x)^T)``, ``a(x) = k(x, Z) L^-T``, ``v ~ N(P^-1 h, P^-1)``.
 
-    ``L L^T = k(Z, Z) + jitter I``: v are the inducing values in a basis where their prior is N(0, I).
+    P is ``precision``, h ``shift``, and ``L L^T = k(Z, Z) + jitter I``: v are the inducing values in a basis where their prior is N(0, I).
 
     Attributes
     ----------
@@ -154,7 +154,9 @@ class SparsePosterior(_Gaussian):
 
 @dataclasses.dataclass
 class GibbsPosterior:
-    """A mixture: ``f(x) | f ~ N(m + k(x, X) K^-1 (f - m), k(x, x) - k(x, X) K^-1 k(X, x))`` for every draw f, K = L L^T.
+    """A mixture: ``f(x) | f ~ N(m + k(x, X) K^-1 (f - m), k(x, x) - k(x, X) K^-1 k(X, x))`` for every draw f.
+
+    ``K = L L^T``.
 
     Attributes
     ----------

@@ -4,55 +4,25 @@ from __future__ import annotations
 
 import copy
 import time
-import warnings
 import zlib
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from tqdm.auto import tqdm
 
 from lvmfast import _backend
 from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import check_integer, check_rng
-from lvmfast.exceptions import FitInterruptedWarning, NonFiniteError
-from lvmfast.linalg import cholesky
+from lvmfast.exceptions import NonFiniteError
 from lvmfast.models._gp_classifier_checks import check_inputs, check_labels, check_parameters, check_rows
 from lvmfast.models._gp_classifier_file import load_classifier, save_classifier
-from lvmfast.models._gp_classifier_fit import StreamState, descend, stream, sweep
-from lvmfast.models._gp_classifier_full import FullProblem
-from lvmfast.models._gp_classifier_gibbs import Chains
+from lvmfast.models._gp_classifier_fit import StreamState
 from lvmfast.models._gp_classifier_posterior import GibbsPosterior
-from lvmfast.models._gp_classifier_sparse import SparseProblem
-from lvmfast.models._gp_classifier_start import Batches, inducing_inputs, start_kernel
-from lvmfast.models._matrices import add_to_diagonal
-from lvmfast.random import seed_of
+from lvmfast.models._gp_classifier_work import Found, GpcStatus, Work
 
 __all__ = ["GpcStatus", "PolyaGammaGPClassifier"]
-
-
-class GpcStatus:
-    """What a callback is told after every iteration.
-
-    Attributes
-    ----------
-    stage : {"vi", "gibbs"}
-    iteration : int
-        From 1: of the optimizer, updates of q, passes over the data, or iterations of every chain.
-    lower_bound : float or None
-        On log p(y), in nats; None while chains run.
-    elapsed : float
-        Seconds since ``fit`` began.
-    """
-
-    def __init__(self, stage, iteration, lower_bound, elapsed):
-        self.stage, self.iteration, self.lower_bound, self.elapsed = stage, iteration, lower_bound, elapsed
-
-    def __repr__(self) -> str:
-        bound = "" if self.lower_bound is None else f"lower_bound={self.lower_bound:.6g}, "
-        return f"GpcStatus(stage={self.stage!r}, iteration={self.iteration}, {bound}elapsed={self.elapsed:.1f})"
 
 
 def _takes_pieces(model) -> bool:
@@ -152,15 +122,16 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    The bound is that of Jaakkola and Jordan, and of Polya-gamma variables q(omega) = PG(1, c); it is below log p(y) also
-    at its maximum, and its posterior is narrower than the exact one. Draws depend on ``random_state`` alone where there
-    are several chains, and to rounding on the number of threads of the BLAS where there is one.
+    The bound is that of Jaakkola and Jordan, and of Polya-gamma variables q(omega) = PG(1, c); it is below log p(y)
+    also at its maximum, and its posterior is narrower than the exact one. Draws depend on ``random_state`` alone where
+    there are several chains, and to rounding on the number of threads of the BLAS where there is one.
 
     References
     ----------
-    N. G. Polson, J. G. Scott, J. Windle, Bayesian inference for logistic models using Polya-Gamma latent variables, JASA
-    108, 2013. F. Wenzel et al., Efficient Gaussian process classification using Polya-Gamma data augmentation, AAAI 2019.
-    T. Jaakkola, M. Jordan, Bayesian parameter estimation via variational methods, Statistics and Computing 10, 2000.
+    N. G. Polson, J. G. Scott, J. Windle, Bayesian inference for logistic models using Polya-Gamma latent variables,
+    JASA 108, 2013. F. Wenzel et al., Efficient Gaussian process classification using Polya-Gamma data augmentation,
+    AAAI 2019. T. Jaakkola, M. Jordan, Bayesian parameter estimation via variational methods, Statistics and Computing
+    10, 2000.
 
     Examples
     --------
@@ -248,7 +219,7 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         classes, kappa = check_labels(labels)
         device = _backend.check_device(self.device, X)
         digest = zlib.crc32(np.ascontiguousarray(kappa), zlib.crc32(np.ascontiguousarray(data)))
-        work = _Work(self, data, kappa, digest, device, begun, self._earlier(digest))
+        work = Work(self, data, kappa, digest, device, begun, self._earlier(digest))
         with _backend.blas_threads(len(data)), deferred_interrupt() as work.check_interrupt:
             found = work.gibbs() if self.method == "gibbs" else work.vi()
         self._on_gpu = _backend.is_gpu(X)
@@ -286,7 +257,7 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         device = _backend.check_device(self.device, X)
         seen = 0 if first else self._stream["seen"]
         total = seen + len(data) if n_total is None else check_integer(n_total, "n_total", len(data))
-        work = _Work(self, data, kappa, 0, device, begun, None)
+        work = Work(self, data, kappa, 0, device, begun, None)
         if first:
             problem, state = work.sparse(total), None
         else:
@@ -295,7 +266,7 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
             problem.unit = self._stream["unit"]
         run = StreamState(problem, state)
         bound = run.step(problem, data.astype(np.float64), kappa, self.learning_rate, self.step_size, self.optimize)
-        found = _Found("vi", problem.posterior(run.theta), None, [bound], run.t, False, "partial_fit")
+        found = Found("vi", problem.posterior(run.theta), None, [bound], run.t, False, "partial_fit")
         self._on_gpu = _backend.is_gpu(X)
         self._take(found, names, classes, data.dtype)
         self._stream = {"state": run.state(problem), "seen": seen + len(data), "unit": problem.unit}
@@ -311,7 +282,7 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
 
     @_backend.memory_errors
     def predict_proba(self, X):
-        """``E sigma(f(x))`` under the posterior, by quadrature within 1e-10: shape (m, 2), in the order of ``classes_``.
+        """``E sigma(f(x))`` under the posterior, by quadrature within 1e-10: (m, 2), in the order of ``classes_``.
 
         Parameters
         ----------
@@ -452,158 +423,6 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
-
-
-class _Found:
-    """What a fit ended with."""
-
-    def __init__(self, stage, posterior, state, bounds, n_iter, converged, message):
-        self.stage, self.posterior, self.state, self.bounds = stage, posterior, state, bounds
-        self.n_iter, self.converged, self.message = n_iter, bool(converged), message
-
-
-class _Work:
-    """One fit of a model: the stages, progress and interrupts; the model itself is left alone."""
-
-    def __init__(self, model, X, kappa, digest, device, begun, earlier):
-        self.model, self.X, self.kappa, self.digest = model, X, kappa, digest
-        self.device, self.begun, self.earlier = device, begun, earlier
-        self.check_interrupt = None
-        self.outcome = None
-
-    def kernel(self):
-        kernel = start_kernel(self.model.kernel, self.X)
-        compiled = kernel.compiled(self.X.shape[1])
-        compiled.check_range(compiled.vector(), self.X.dtype, self.X)
-        return kernel
-
-    def full(self, kernel=None):
-        model, X = self.model, self.X.astype(np.float64)
-        arguments = (kernel or self.kernel(), X, self.kappa, float(model.mean), 1e-4 * model.tol, self.device)
-        return FullProblem(*arguments, self.check_interrupt, self.X.dtype)
-
-    def sparse(self, total=None, kernel=None, Z=None):
-        model = self.model
-        if Z is None:
-            Z = inducing_inputs(model.inducing, self.X, self.seed() % 2**32)
-        X = self.X if model.batch_size or total else self.X.astype(np.float64)
-        arguments = (kernel or self.kernel(), X, self.kappa, float(model.mean), 1e-4 * model.tol, self.device)
-        options = {"Z": _backend.to_numpy(Z), "learn_Z": bool(model.optimize), "total": total}
-        return SparseProblem(*arguments, self.check_interrupt, **options)
-
-    def seed(self) -> int:
-        """The seed of this fit; a warm start has that of the fit it goes on with."""
-        if self.earlier is not None:
-            return int(self.earlier["seed"])
-        if not hasattr(self, "_seed"):
-            self._seed = seed_of(check_rng(self.model.random_state))
-        return self._seed
-
-    def vi(self):
-        """The variational posterior."""
-        model = self.model
-        earlier = None if self.earlier is None else self.earlier.get("vi")
-        problem = self.full() if model.inducing is None or model.method == "gibbs" else self.sparse()
-        with tqdm(total=model.max_iter, disable=not model.verbose, desc=type(model).__name__) as bar:
-
-            def report(iteration, bound, theta):
-                bar.n = iteration
-                bar.set_postfix(lower_bound=f"{bound:.4f}")
-                return self._tell("vi", iteration, bound)
-
-            if model.batch_size is not None and model.inducing is not None and model.method == "vi":
-                batches = Batches(self.X, self.kappa, model.batch_size, self.seed())
-                options = (model.learning_rate, model.step_size, bool(model.optimize))
-                out = stream(problem, batches, model.max_iter, model.tol, earlier, report, *options)
-            elif model.optimize and problem.size:
-                out = descend(problem, model.max_iter, model.tol, earlier, report)
-            else:
-                out = sweep(problem, model.max_iter, model.tol, earlier, report)
-                if not out.bounds:
-                    out.bounds.append(problem.sweep(out.theta))
-                problem.settle()
-        self.outcome = out
-        bounds = out.bounds or [np.nan]
-        if not np.isfinite(bounds[-1]):
-            raise NonFiniteError(f"the lower bound is {bounds[-1]}; rescale X, or set bounds or priors")
-        state = {"digest": self.digest, "seed": self.seed(), "vi": out.state}
-        message = out.message
-        return _Found("vi", problem.posterior(out.theta), state, bounds, len(out.bounds), out.converged, message)
-
-    def gibbs(self):
-        """Draws of the exact posterior, with the kernel of the bound's maximum if it is to be learned."""
-        model = self.model
-        earlier = self.earlier or {}
-        kernel, bounds = self.kernel(), []
-        if model.optimize and "gibbs" in earlier:
-            kernel, bounds = earlier["kernel"].copy(), list(earlier["bounds"])
-        elif model.optimize and kernel.theta.size:
-            found = self.vi()
-            if self.outcome.interrupted:
-                raise KeyboardInterrupt
-            kernel, bounds = found.posterior.kernel, found.bounds
-        there = _backend.to_device(self.X.astype(np.float64), self.device)
-        K = kernel(there)
-        L, jitter = cholesky(K, return_jitter=True)
-        add_to_diagonal(K, jitter)
-        rng = np.random.default_rng(self.seed())
-        seeds = rng.integers(0, 2**64, size=model.n_chains, dtype=np.uint64)
-        plan = (model.burn_in, model.thin, model.n_samples)
-        chains = Chains(K, L, float(model.mean), self.kappa, seeds, plan, self.X.dtype, self.device)
-        if "gibbs" in earlier:
-            chains.restore(earlier["gibbs"])
-        with tqdm(total=chains.n_iterations, disable=not model.verbose, desc=type(model).__name__) as bar:
-
-            def report(t):
-                bar.update(t - bar.n)
-                return self._tell("gibbs", t, None)
-
-            ended = chains.run(report, self.check_interrupt)
-        if chains.kept == 0:
-            raise (
-                KeyboardInterrupt
-                if ended == "interrupted"
-                else ValueError(
-                    "the callback stopped the chains before the first draw was kept; lower burn_in or let them run"
-                )
-            )
-        reasons = {"interrupted": "interrupted from the keyboard", "stopped": "stopped by the callback"}
-        message = reasons.get(ended, f"{chains.kept} draws of {model.n_chains} chains")
-        state = {
-            "digest": self.digest,
-            "seed": self.seed(),
-            "gibbs": chains.state(),
-            "kernel": kernel,
-            "bounds": bounds,
-        }
-        draws = chains.draws[:, : chains.kept]
-        posterior = GibbsPosterior(kernel, float(model.mean), self.X.astype(np.float64), L, jitter, draws, self.device)
-        self.ended = ended
-        return _Found("gibbs", posterior, state, bounds, chains.t, ended is None, message)
-
-    def _tell(self, stage, iteration, bound) -> bool:
-        if self.model.callback is None:
-            return False
-        elapsed = time.perf_counter() - self.begun
-        return bool(self.model.callback(GpcStatus(stage, iteration, bound, elapsed)))
-
-    def warn(self) -> None:
-        """Say what a user should know of how it ended."""
-        ended, out = getattr(self, "ended", None), self.outcome
-        if ended == "interrupted" or (out is not None and out.interrupted):
-            what = "draws" if ended else "iterations"
-            warnings.warn(
-                f"the fit was interrupted; the model holds the {what} so far, and warm_start=True goes on from here",
-                FitInterruptedWarning,
-                stacklevel=4,
-            )
-        elif out is not None and not (out.converged or out.stopped) and self.model.batch_size is None:
-            warnings.warn(
-                f"the fit ended before convergence ({out.message}): raise max_iter={self.model.max_iter} or tol; "
-                "warm_start=True goes on from here",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
 
 
 def _finite(values):

@@ -1,7 +1,7 @@
 """Gibbs sampling of Gaussian process classification: each step, the joint distribution, the posterior, predictions.
 
-Statistical tests say how many numbers they compare and at how many standard errors: with fixed seeds they pass for good, and
-a correct sampler fails a freshly seeded one with the probability stated.
+Statistical tests say how many numbers they compare and at how many standard errors: with fixed seeds they pass for
+good, and a correct sampler fails a freshly seeded one with the probability stated.
 """
 
 from __future__ import annotations

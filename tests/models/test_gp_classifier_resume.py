@@ -42,8 +42,7 @@ def assert_same(a, b):
 
 def through_a_file(model, tmp_path):
     model.save(tmp_path / "m")
-    loaded = Classifier.load(tmp_path / "m")
-    return loaded
+    return Classifier.load(tmp_path / "m")
 
 
 @pytest.mark.parametrize("way", ["same", "pickle", "file"])

@@ -1,7 +1,7 @@
 """Binary Gaussian process classification, dense and unhurried: p(y = 1 | f) = sigma(f), f ~ N(m, K), kappa = y - 1/2.
 
-Everything takes matrices, never a kernel or its parameters: K = k(X, X), ``cross`` = k(x, X), ``own`` = k(x, x) of one new
-input x. Inverses are formed. Meant for N <= 60, quadrature for N <= 3.
+Everything takes matrices, never a kernel or its parameters: K = k(X, X), ``cross`` = k(x, X), ``own`` = k(x, x) of one
+new input x. Inverses are formed. Meant for N <= 60, quadrature for N <= 3.
 """
 
 from __future__ import annotations
