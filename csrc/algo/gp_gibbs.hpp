@@ -48,8 +48,8 @@ struct AugmentedRow {
 template <class T>
 struct SetAll {
   T* x;
-  T value;
-  LVM_HD void operator()(int64_t i) const { x[i] = value; }
+  double value;
+  LVM_HD void operator()(int64_t i) const { x[i] = static_cast<T>(value); }
 };
 template <class T>
 struct SquareRoot {
@@ -88,8 +88,8 @@ template <class Device, class T>
 class GpGibbs {
  public:
   // k = l l^T: (n, n) row-major, on the device; they stay the caller's. l is zero above its diagonal.
-  GpGibbs(int64_t n, const T* k, const T* l, double mean) : n_(n), k_(k), l_(l), mean_(static_cast<T>(mean)) {
-    Device::map(1, SetAll<T>{one_.reserve(1), T(1)});
+  GpGibbs(int64_t n, const T* k, const T* l, double mean) : n_(n), k_(k), l_(l), mean_(mean) {
+    Device::map(1, SetAll<T>{one_.reserve(1), 1.0});
   }
 
   int64_t rows() const { return n_; }
@@ -183,7 +183,7 @@ class GpGibbs {
 
   int64_t n_;
   const T *k_, *l_;
-  T mean_;
+  double mean_;
   typename Device::template Scratch<T> one_;
   std::vector<std::unique_ptr<Work>> work_;  // of every chain
 };

@@ -123,13 +123,14 @@ class GpVariational {
     const bool same = prepare(tree, theta) && done_ && std::equal(c, c + n_, c_.host());
     if (!same) {
       done_ = false;
-      std::copy_n(c, n_, c_.reserve(2 * n_));
+      std::copy_n(c, n_, c_.reserve(n_));
+      next_.reserve(n_);
       c_.push(n_);
-      const Status status = step(c_.device(), c_.device() + n_);
+      const Status status = step(c_.device(), next_.device());
       if (!status) return status;
       done_ = true;
     }
-    std::copy_n(c_.host() + n_, n_, next);
+    std::copy_n(next_.host(), n_, next);
     *value = value_;
     if (d_theta) gradient(tree, d_theta);
     return {};
@@ -175,7 +176,7 @@ class GpVariational {
     Device::sums(1, n_, LocalTerm<T>{c, kappa_.data()}, numbers + 3);
     Device::map(1, StoreFailure{failure, numbers});
     numbers_.pull(4);
-    c_.pull(2 * n_);
+    next_.pull(n_);
     Device::wait();
     const double* found = numbers_.host();
     if (found[0] > 0) return {Code::not_positive_definite, static_cast<int64_t>(found[0]) - 1};
@@ -206,7 +207,7 @@ class GpVariational {
   typename Device::template Scratch<T> x_, kappa_, k_, work_, a_;
   typename Device::template Scratch<double> d_x_;
   typename Device::template Scratch<int> failure_;
-  typename Device::template Shared<double> c_, inputs_, numbers_, d_theta_;
+  typename Device::template Shared<double> c_, next_, inputs_, numbers_, d_theta_;
   std::vector<typename Device::LeafSums> sums_;
 };
 

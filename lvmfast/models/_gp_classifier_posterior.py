@@ -77,7 +77,12 @@ class FullPosterior(_Gaussian):
         noise = inverse_theta(c)
         targets = (kappa * noise - mean)[:, None]
         self.gpr = GprPosterior.fit(kernel, Mean("zero", X), X, targets, noise, "auto", device)
-        self.kernel, self.mean, self.c, self.kappa, self.device = self.gpr.kernel, mean, c, kappa, device
+        self.kernel, self.mean, self.c, self.kappa = self.gpr.kernel, mean, c, kappa
+
+    @property
+    def device(self) -> str:
+        """Where answers are computed."""
+        return self.gpr.device
 
     @property
     def jitter(self) -> float:
@@ -97,7 +102,8 @@ class FullPosterior(_Gaussian):
 class SparsePosterior(_Gaussian):
     """``f(x) | v ~ N(m + a(x) v, k(x, x) - a(x) a(x)^T)``, ``a(x) = k(x, Z) L^-T``, ``v ~ N(P^-1 h, P^-1)``.
 
-    P is ``precision``, h ``shift``, and ``L L^T = k(Z, Z) + jitter I``: v are the inducing values in a basis where their prior is N(0, I).
+    P is ``precision``, h ``shift``, ``L L^T = k(Z, Z) + jitter I``: v are the inducing values in a basis where their
+    prior is N(0, I).
 
     Attributes
     ----------

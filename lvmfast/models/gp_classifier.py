@@ -276,9 +276,10 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
 
     @_backend.memory_errors
     def predict(self, X):
-        """The more probable class of every row, shape (m,)."""
+        """The more probable class of every row, shape (m,); numbers are where X is, other labels on the CPU."""
         second = _backend.to_numpy(self.predict_proba(X))[:, 1] > 0.5
-        return self.classes_[second.astype(int)]
+        labels = self.classes_[second.astype(int)]
+        return _backend.like(labels, X) if labels.dtype.kind in "biuf" else labels
 
     @_backend.memory_errors
     def predict_proba(self, X):

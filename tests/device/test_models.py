@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from device.cases import Device, compare, flat, same_bits
+from device.gp_classifier_cases import GP_CLASSIFIER
 from device.gplvm_cases import GPLVM, searched
 from device.gpr_cases import GPR
 from helpers import observations, tolerance
@@ -18,6 +19,7 @@ from lvmfast.exceptions import DeviceError
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
 CASES = {f"GPR: {name}": case for name, case in GPR.items()} | {f"GPLVM: {name}": case for name, case in GPLVM.items()}
+CASES |= {f"PolyaGammaGPClassifier: {name}": case for name, case in GP_CLASSIFIER.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 
@@ -43,10 +45,27 @@ def fitted(kind, xp, **params):
     place = xp.asarray
     if kind == "GPR":
         return lvm.GPR(lvm.kernels.RBF(), noise_variance=0.1, max_iter=2, **params).fit(place(X), place(Y))
+    if kind in CLASSIFIERS:
+        params = {"random_state": 1, **CLASSIFIERS[kind], **params}
+        return lvm.PolyaGammaGPClassifier(lvm.kernels.RBF(), **params).fit(place(X), place(Y[:, 0] > Y[0, 0]))
     return lvm.GPLVM(max_iter=2, **params).fit(place(Y))
 
 
+CLASSIFIERS = {
+    "classifier": {"max_iter": 2},
+    "sparse classifier": {"max_iter": 2, "inducing": 4},
+    "gibbs": {"method": "gibbs", "optimize": False, "n_samples": 3, "burn_in": 1, "n_chains": 2},
+}
+CLASSIFIER_ANSWERS = {
+    "proba": lambda m, place: m.predict_proba(place(NEW)),
+    "predict": lambda m, place: m.decision_function(place(NEW), return_std=True),
+    "sample": lambda m, place: m.sample_f(place(NEW), 2),
+    "attributes": lambda m, _: tuple(
+        getattr(m, name) for name in ("X_train_", "f_draws_", "inducing_points_") if hasattr(m, name)
+    ),
+}
 ANSWERS = {
+    **dict.fromkeys(CLASSIFIERS, CLASSIFIER_ANSWERS),
     "GPR": {
         "predict": lambda m, place: m.predict(place(NEW), return_std=True),
         "cov": lambda m, place: m.predict(place(NEW), return_cov=True),
@@ -64,13 +83,20 @@ ANSWERS = {
         "attributes": lambda m, _: (m.embedding_, m.mean_, m.Y_train_),
     },
 }
-KINDS = {"GPR": lvm.GPR, "GPLVM": lvm.GPLVM}
+KINDS = {"GPR": lvm.GPR, "GPLVM": lvm.GPLVM} | dict.fromkeys(CLASSIFIERS, lvm.PolyaGammaGPClassifier)
+
+
+def kind_of(model):
+    """The name in KINDS."""
+    if isinstance(model, lvm.PolyaGammaGPClassifier):
+        return "gibbs" if model.method == "gibbs" else "classifier" if model.inducing is None else "sparse classifier"
+    return type(model).__name__
 
 
 def answers(model, xp):
     """All of them to questions in arrays of ``xp``, which they must be themselves."""
     found = {}
-    for name, answer in ANSWERS[type(model).__name__].items():
+    for name, answer in ANSWERS[kind_of(model)].items():
         found |= Device(xp).fetched(answer(model, xp.asarray), name)
     return found
 
