@@ -35,10 +35,7 @@ def save_classifier(model, path) -> None:
         arrays["inducing"] = np.asarray(to_numpy(params["inducing"]))
         params["inducing"] = None
     params["callback"] = None
-    state = {}
-    for stage, values in _flat(model._state).items():
-        arrays[f"state.{stage}"] = values
-        state[stage] = None
+    arrays.update({f"state.{name}": values for name, values in _flat(model._state).items()})
     stream = getattr(model, "_stream", None)
     if stream is not None:
         arrays.update({f"stream.{name}": np.asarray(value) for name, value in stream["state"].items()})
@@ -67,6 +64,8 @@ def _flat(state) -> dict:
         for name, value in ((state or {}).get(stage) or {}).items():
             flat[f"{stage}.{name}"] = np.asarray(value)
     flat.pop("gibbs.draws", None)  # those of the posterior
+    if state is not None and "kappa" in state:
+        flat["kappa"] = state["kappa"]
     return flat
 
 
@@ -119,6 +118,8 @@ def _state_from(header, arrays, model):
         found = {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
         if found:
             state[stage] = found
+    if "state.kappa" in arrays:
+        state["kappa"] = arrays["state.kappa"]
     if "gibbs" in state:
         state["gibbs"]["draws"] = arrays["posterior.draws"]
         state["kernel"], state["bounds"] = model.kernel_, list(model.lower_bounds_)

@@ -78,14 +78,14 @@ def sweep(problem, max_iter: int, tol: float, state, report) -> Outcome:
     bounds = [] if state is None else list(state["bounds"])
     if state is not None:
         _restore(problem, state)
+        problem.at = {name[3:]: value for name, value in state.items() if name.startswith("at.")}
     converged = interrupted = stopped = False
     message = f"reached max_iter={max_iter}"
-    rows, kept = len(problem.X), None
+    rows = len(problem.X)
     try:
         while len(bounds) < max_iter:
             value = problem.sweep(theta)
             bounds.append(value)
-            kept = problem.at
             if report(len(bounds), value, theta):
                 stopped, message = True, "stopped by the callback"
                 break
@@ -95,8 +95,7 @@ def sweep(problem, max_iter: int, tol: float, state, report) -> Outcome:
     except KeyboardInterrupt:
         interrupted, message = True, "interrupted from the keyboard"
     following = {**_problem_state(problem), "bounds": np.array(bounds)}
-    if kept is not None:
-        problem.at = kept
+    following |= {f"at.{name}": value for name, value in (problem.at or {}).items()}
     return Outcome(theta, bounds, following, converged, interrupted, stopped, message, len(bounds))
 
 

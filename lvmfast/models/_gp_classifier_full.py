@@ -76,6 +76,7 @@ class Problem:
         self.parameters = FreeParameters(self.kernel.compiled(X.shape[1]), self.kernel)
         self.module = _backend.module_on(device)
         self.tree = self.parameters.compiled.tree_for(self.module)
+        self.at: dict | None = None  # the state of the last bound that sweep gave
 
     @property
     def size(self) -> int:
@@ -158,12 +159,12 @@ class FullProblem(Problem):
         """The bound at c, which then moves on."""
         self.interrupt()
         value, _, following = self._evaluate(theta, self.c, False)
-        self.at, self.c = self.c, following
+        self.at, self.c = self.state, following
         return value
 
     def settle(self) -> None:
         """Back to the q of the last bound that :meth:`sweep` gave."""
-        self.c = self.at
+        self.state = self.at
 
     def _evaluate(self, theta, c, gradient):
         vector = self.parameters.vector(theta)

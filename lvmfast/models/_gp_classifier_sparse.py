@@ -144,13 +144,13 @@ class SparseProblem(Problem):
             self._swept = theta.copy(), self.batch(theta)
         batch, kappa = self._swept[1], _backend.to_device(self.kappa, self.device)
         value, _, c = self.value(batch, Gaussian(self.P, self.h), kappa, 1.0)
-        self.at = self.P, self.h
+        self.at = self.state
         self.P, self.h = batch.target(c, kappa, self.mean, 1.0)
         return value
 
     def settle(self) -> None:
         """Back to the q of the last bound that :meth:`sweep` gave."""
-        self.P, self.h = self.at
+        self.state = self.at
 
     def step(self, theta, X, kappa, rho: float, gradient: bool):
         """A natural gradient step with a batch; the bound's estimate after it and, if asked, its gradient by theta."""

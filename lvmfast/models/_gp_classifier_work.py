@@ -120,6 +120,8 @@ class Work:
         if not np.isfinite(bounds[-1]):
             raise NonFiniteError(f"the lower bound is {bounds[-1]}; rescale X, or set bounds or priors")
         state = {"digest": self.digest, "seed": self.seed(), "vi": out.state}
+        if isinstance(problem, FullProblem):
+            state["kappa"] = self.kappa
         message = out.message
         return Found("vi", problem.posterior(out.theta), state, bounds, len(out.bounds), out.converged, message)
 
@@ -162,13 +164,8 @@ class Work:
             )
         reasons = {"interrupted": "interrupted from the keyboard", "stopped": "stopped by the callback"}
         message = reasons.get(ended, f"{chains.kept} draws of {model.n_chains} chains")
-        state = {
-            "digest": self.digest,
-            "seed": self.seed(),
-            "gibbs": chains.state(),
-            "kernel": kernel,
-            "bounds": bounds,
-        }
+        state = {"digest": self.digest, "seed": self.seed(), "kappa": self.kappa}
+        state |= {"gibbs": chains.state(), "kernel": kernel, "bounds": bounds}
         draws = chains.draws[:, : chains.kept]
         posterior = GibbsPosterior(kernel, float(model.mean), self.X.astype(np.float64), L, jitter, draws, self.device)
         self.ended = ended

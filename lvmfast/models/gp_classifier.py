@@ -272,6 +272,42 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         self._stream = {"state": run.state(problem), "seen": seen + len(data), "unit": problem.unit}
         return self
 
+    def resume(self, n=None, X=None, y=None) -> PolyaGammaGPClassifier:
+        """Go on where the fit ended: ``n`` more draws of each chain, iterations or passes; bit for bit one longer fit.
+
+        Parameters
+        ----------
+        n : int, optional
+            Default: what is left of ``n_samples`` or ``max_iter``, as after an interrupt.
+        X, y : arrays of shape (n, q) and (n,), optional
+            The data of the fit; needed with ``inducing``, where the model keeps none.
+
+        Returns
+        -------
+        self : PolyaGammaGPClassifier
+        """
+        check_is_fitted(self)
+        state = self._state
+        if state is None:
+            raise ValueError("resume goes on with fit, and this model was fitted by partial_fit; call that again")
+        if X is None or y is None:
+            if "kappa" not in state:
+                raise ValueError("X and y must be given where inducing inputs took their place; pass those of fit")
+            X, y = self.X_train_, self.classes_[(state["kappa"] > 0).astype(int)]
+        gibbs = self.method == "gibbs"
+        name = "n_samples" if gibbs else "max_iter"
+        done = self._posterior.draws.shape[1] if gibbs else len(self.lower_bounds_)
+        total = getattr(self, name) if n is None else done + check_integer(n, "n", 1)
+        twin = copy.copy(self)
+        twin.set_params(warm_start=True, **{name: max(total, done)})
+        twin.fit(X, y)
+        kept = {**self.get_params(deep=False)}
+        if hasattr(self, "feature_names_in_"):
+            kept["feature_names_in_"] = self.feature_names_in_
+        vars(self).clear()
+        vars(self).update(vars(twin), **kept)
+        return self
+
     # Questions.
 
     @_backend.memory_errors
@@ -282,16 +318,24 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         return _backend.like(labels, X) if labels.dtype.kind in "biuf" else labels
 
     @_backend.memory_errors
-    def predict_proba(self, X):
-        """``E sigma(f(x))`` under the posterior, by quadrature within 1e-10: (m, 2), in the order of ``classes_``.
+    def predict_proba(self, X, per_draw=False):
+        """``E sigma(f(x))`` under the posterior, by quadrature within 1e-10, in the order of ``classes_``.
 
         Parameters
         ----------
         X : array of shape (m, q)
+        per_draw : bool, default=False
+            Of "gibbs": not averaged, ``E(sigma(f(x)) | f)`` for every kept draw f.
+
+        Returns
+        -------
+        probabilities : array of shape (m, 2), or (n_chains, n_samples, m, 2) with ``per_draw``
         """
         posterior, rows = self._at(X)
-        second = _finite(posterior.probability(rows))
-        return self._shaped(_backend.namespace(second).stack([1.0 - second, second], axis=1), X)
+        if per_draw and not isinstance(posterior, GibbsPosterior):
+            raise ValueError("per_draw must be False after method='vi', which draws nothing; fit with method='gibbs'")
+        second = _finite(posterior.probabilities(rows) if per_draw else posterior.probability(rows))
+        return self._shaped(_backend.namespace(second).stack([1.0 - second, second], axis=-1), X)
 
     @_backend.memory_errors
     def predict_log_proba(self, X):
@@ -299,14 +343,6 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         both = self.predict_proba(X)
         with np.errstate(divide="ignore"):
             return _backend.namespace(both).log(both)
-
-    @_backend.memory_errors
-    def predict_proba_draws(self, X):
-        """Of "gibbs": ``E(sigma(f(x)) | f)`` for every kept draw f, shape (n_chains, n_samples, m)."""
-        posterior, rows = self._at(X)
-        if not isinstance(posterior, GibbsPosterior):
-            raise ValueError("predict_proba_draws needs a model with method='gibbs', got one with method='vi'")
-        return self._shaped(_finite(posterior.probabilities(rows)), X)
 
     @_backend.memory_errors
     def decision_function(self, X, return_std=False):
@@ -339,19 +375,17 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         n_samples = check_integer(n_samples, "n_samples", 1)
         return self._shaped(posterior.sample(rows, n_samples, check_rng(random_state)), X)
 
-    def r_hat(self):
-        """Of "gibbs": the split potential scale reduction of f at every training input, shape (n,)."""
-        draws = _backend.to_numpy(self._draws())
-        from lvmfast.models import _diagnostics
+    @property
+    def r_hat_(self):
+        """Of "gibbs": rank-normalised split R-hat of f at every training input, shape (n,)."""
+        draws = self._draws("r_hat_")
+        return _convergence().rank_normalised_r_hat(draws)
 
-        return _diagnostics.r_hat(draws)
-
-    def ess(self):
-        """Of "gibbs": the effective number of draws of f at every training input, shape (n,)."""
-        draws = _backend.to_numpy(self._draws())
-        from lvmfast.models import _diagnostics
-
-        return _diagnostics.ess(draws)
+    @property
+    def ess_(self):
+        """Of "gibbs": bulk effective sample size of f at every training input, shape (n,)."""
+        draws = self._draws("ess_")
+        return _convergence().bulk_ess(draws)
 
     def save(self, path) -> None:
         """Write the fitted model to one ``.npz`` file (no pickle)."""
@@ -393,11 +427,10 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         elif hasattr(posterior, "Z"):
             self.inducing_points_ = self._own(posterior.Z)
 
-    def _draws(self):
-        check_is_fitted(self)
-        if not hasattr(self, "f_draws_"):
-            raise ValueError("diagnostics need a model with method='gibbs', got one with method='vi'")
-        return self.f_draws_
+    def _draws(self, name):
+        if "f_draws_" not in vars(self):
+            raise AttributeError(f"{name} needs a model fitted with method='gibbs'")
+        return _backend.to_numpy(self.f_draws_)
 
     def _at(self, X):
         """The posterior, and new inputs as a float64 matrix of NumPy."""
@@ -424,6 +457,13 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
+
+
+def _convergence():
+    """Diagnostics of chains, read when asked for."""
+    from lvmfast.models import _convergence as module
+
+    return module
 
 
 def _finite(values):

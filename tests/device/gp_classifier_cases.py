@@ -72,6 +72,8 @@ GP_CLASSIFIER = {
 for name in ("sum", "product"):
     GP_CLASSIFIER[f"{name}: proba"] = Case(data, whole(OPERATIONS["proba"], name, **KEPT), N, CONDITION * 100)
 GP_CLASSIFIER |= {
-    "gibbs: of each draw": Case(data, whole(lambda m, X: m.predict_proba_draws(X), **GIBBS), N, CONDITION * 1e5),
+    "gibbs: of each draw": Case(
+        data, whole(lambda m, X: m.predict_proba(X, per_draw=True), **GIBBS), N, CONDITION * 1e5
+    ),
     "partial_fit": Case(data, partial, N, CONDITION * 1e5),
 }

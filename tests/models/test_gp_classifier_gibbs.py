@@ -154,7 +154,7 @@ def test_posterior_of_few_points(n):
         means = found.mean(axis=1)
         assert (np.abs(means.mean(axis=0) - exact) < 4.5 * means.std(axis=0) / np.sqrt(200)).all()
     x = np.array([[0.4]])
-    per_draw = model.predict_proba_draws(x)[..., 0]
+    per_draw = model.predict_proba(x, per_draw=True)[..., 0, 1]
     error = per_draw.mean(axis=1).std() / np.sqrt(200)
     exact = oracle.probability(K, kernel(X, x)[:, 0], 3.0, MEAN, kappa, 24)
     assert abs(model.predict_proba(x)[0, 1] - exact) < 4.5 * error + 1e-4
@@ -174,7 +174,7 @@ def test_predictions():
     allowed = tolerance(float, 15, np.linalg.cond(kernel(X)))
     z, w = np.polynomial.hermite_e.hermegauss(80)
     probability = expit(means[..., None] + np.sqrt(np.diag(rest))[:, None] * z) @ w / w.sum()
-    assert_near(model.predict_proba_draws(new), probability, allowed + 1e-9)
+    assert_near(model.predict_proba(new, per_draw=True)[..., 1], probability, allowed + 1e-9)
     assert_near(model.predict_proba(new)[:, 1], probability.mean(axis=(0, 1)), allowed + 1e-9)
     flat = means.reshape(15, 4)
     mean, variance = model.predict_f(new)

@@ -61,6 +61,24 @@ def test_warm_start(kind, way, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_resume(kind, tmp_path):
+    """The same by a method; parameters stay, and data are asked for where the model has none."""
+    options, name, few, many = KINDS[kind]
+    whole = Classifier(**options, **{name: many}, random_state=5).fit(X, Y)
+    part = Classifier(**options, **{name: few}, random_state=5).fit(X, Y)
+    part = through_a_file(part, tmp_path)
+    if "inducing" in options:
+        with pytest.raises(ValueError, match="X and y must be given"):
+            part.resume(2)
+    data = (X, Y) if "inducing" in options else ()
+    part.resume(1, *data)
+    assert part.resume(many - few - 1, *data) is part and getattr(part, name) == few and not part.warm_start
+    assert_same(part, whole)
+    part.set_params(**{name: many}).resume(None, *data)  # nothing is left
+    assert_same(part, whole)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_interrupt(kind):
     """Ctrl-C leaves a model that predicts; a warm start leads where the fit would have gone."""
     options, name, _, many = KINDS[kind]
@@ -210,3 +228,5 @@ def test_partial_fit_checks():
     np.testing.assert_array_equal(model.predict_proba(NEW), expected)
     with pytest.raises(AttributeError, match="partial_fit"):
         Classifier().partial_fit(X, Y)
+    with pytest.raises(ValueError, match="partial_fit; call that again"):
+        model.resume(2, X, Y)

@@ -268,9 +268,11 @@ def test_bad_data():
         np.testing.assert_array_equal(left, right)
     with pytest.raises(ValueError, match="2 features"):
         model.predict(np.ones((3, 5)))
-    for name in ("predict_proba_draws", "r_hat", "ess"):
-        with pytest.raises(ValueError, match="method='gibbs'"):
-            getattr(model, name)(*([X] if name == "predict_proba_draws" else []))
+    with pytest.raises(ValueError, match="per_draw must be False after method='vi'"):
+        model.predict_proba(X, per_draw=True)
+    for name in ("r_hat_", "ess_"):
+        with pytest.raises(AttributeError, match="method='gibbs'"):
+            getattr(model, name)
 
 
 def test_arguments_stay_as_they_are():
