@@ -1,7 +1,7 @@
 """Times of Gaussian process classification beside the peers, in pairs: ``python benchmarks/ratios_gp_classifier.py``.
 
-Every line: our time for ``run()`` of peers/gp_classification.py and theirs / ours, as min / median / max over the pairs,
-for
+Every line: our time for ``run()`` of peers/gp_classification.py and theirs / ours, as min / median / max over the
+pairs, for
 
 gibbs       iterations of one chain;
 objective   the value that a fit maximises, at its best q, and its gradient: ours of the bound, scikit-learn's of

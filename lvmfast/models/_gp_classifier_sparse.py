@@ -11,6 +11,8 @@ eq. 9-11, there for the unwhitened u = L v). s is the number of rows per row of 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from lvmfast import _backend
@@ -36,18 +38,20 @@ class Gaussian:
         self.R = cholesky(P, jitter=0.0)
         self.mean = solve_triangular(self.R, solve_triangular(self.R, h), trans=True)
 
+    @functools.cached_property
+    def _half(self):
+        """``R^-1``, R the factor of P."""
+        return solve_triangular(self.R, _backend.namespace(self.P).eye(len(self.P)), overwrite=True)
+
     def covariance(self):
         """``P^-1``."""
-        xp = _backend.namespace(self.P)
-        half = solve_triangular(self.R, xp.eye(len(self.P)), overwrite=True)
-        return half.T @ half
+        return self._half.T @ self._half
 
     def divergence(self) -> float:
         """``KL(q || N(0, I))`` in nats."""
         xp = _backend.namespace(self.P)
-        half = solve_triangular(self.R, xp.eye(len(self.P)), overwrite=True)
         log_det = 2.0 * xp.log(xp.diagonal(self.R)).sum()
-        return 0.5 * float((half * half).sum() + self.mean @ self.mean - len(self.P) + log_det)
+        return 0.5 * float((self._half * self._half).sum() + self.mean @ self.mean - len(self.P) + log_det)
 
 
 class Batch:
@@ -89,6 +93,7 @@ class SparseProblem(Problem):
         self.total = len(X) if total is None else total
         xp = _backend.namespace_on(device)
         self.P, self.h = xp.eye(len(Z)), xp.zeros(len(Z))
+        self._stepped: Gaussian | None = None  # q after the last step of a batch
 
     @property
     def size(self) -> int:
@@ -156,13 +161,14 @@ class SparseProblem(Problem):
         """A natural gradient step with a batch; the bound's estimate after it and, if asked, its gradient by theta."""
         scale = self.total / len(X)
         batch, kappa = self.batch(theta, X), _backend.to_device(np.ascontiguousarray(kappa), self.device)
-        _, square = batch.moments(Gaussian(self.P, self.h), self.mean)
+        before = self._stepped if self._stepped is not None and self._stepped.P is self.P else Gaussian(self.P, self.h)
+        _, square = batch.moments(before, self.mean)
         P, h = batch.target(_backend.namespace(square).sqrt(square), kappa, self.mean, scale)
         P, h = self.P + rho * (P - self.P), self.h + rho * (h - self.h)
         q = Gaussian(P, h)
         value, first, c = self.value(batch, q, kappa, scale)
         slope = self.gradient(theta, batch, q, kappa, first, c, scale) if gradient else None
-        self.P, self.h = P, h
+        self.P, self.h, self._stepped = P, h, q
         return value, slope
 
     def value(self, batch: Batch, q: Gaussian, kappa, scale: float):

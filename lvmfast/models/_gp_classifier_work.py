@@ -64,6 +64,13 @@ class Work:
         self.check_interrupt = None
         self.outcome = None
 
+    def order(self, batches: bool) -> int:
+        """Of the matrices that most of the time is spent on."""
+        inducing = self.model.inducing
+        if inducing is None or not batches:
+            return len(self.X)
+        return len(inducing) if np.ndim(inducing) else inducing
+
     def kernel(self):
         kernel = start_kernel(self.model.kernel, self.X)
         compiled = kernel.compiled(self.X.shape[1])

@@ -220,7 +220,10 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
         device = _backend.check_device(self.device, X)
         digest = zlib.crc32(np.ascontiguousarray(kappa), zlib.crc32(np.ascontiguousarray(data)))
         work = Work(self, data, kappa, digest, device, begun, self._earlier(digest))
-        with _backend.blas_threads(len(data)), deferred_interrupt() as work.check_interrupt:
+        with (
+            _backend.blas_threads(work.order(self.batch_size is not None)),
+            deferred_interrupt() as work.check_interrupt,
+        ):
             found = work.gibbs() if self.method == "gibbs" else work.vi()
         self._on_gpu = _backend.is_gpu(X)
         self._take(found, names, classes, data.dtype)
@@ -265,7 +268,8 @@ class PolyaGammaGPClassifier(ClassifierMixin, BaseEstimator):
             state = self._stream["state"]
             problem.unit = self._stream["unit"]
         run = StreamState(problem, state)
-        bound = run.step(problem, data.astype(np.float64), kappa, self.learning_rate, self.step_size, self.optimize)
+        with _backend.blas_threads(work.order(True)):
+            bound = run.step(problem, data.astype(np.float64), kappa, self.learning_rate, self.step_size, self.optimize)
         found = Found("vi", problem.posterior(run.theta), None, [bound], run.t, False, "partial_fit")
         self._on_gpu = _backend.is_gpu(X)
         self._take(found, names, classes, data.dtype)
