@@ -116,7 +116,9 @@ def numpy_polyagamma(case: ClassificationCase, operation: str):
     """The same sampler by NumPy and SciPy, with the draws of the package polyagamma."""
     if operation != "gibbs":
         raise Unavailable("samples only")
-    random_polyagamma = require("polyagamma").random_polyagamma
+    require("polyagamma")
+    from polyagamma import random_polyagamma
+
     K, L = case.covariance()
     rng, kappa, n = np.random.default_rng(0), case.y - 0.5, len(case.y)
     f = L @ rng.standard_normal(n)
@@ -143,14 +145,15 @@ def scikit_learn(case: ClassificationCase, operation: str):
     """GaussianProcessClassifier: Laplace's approximation."""
     if operation not in ("objective", "fit"):
         raise Unavailable("has no samplers and no inducing inputs")
-    gp = require("sklearn.gaussian_process")
+    require("sklearn")
+    from sklearn.gaussian_process import GaussianProcessClassifier
     from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
     kernel = ConstantKernel(case.variance) * RBF(case.lengthscale)
     if operation == "fit":
-        model = gp.GaussianProcessClassifier(kernel)
+        model = GaussianProcessClassifier(kernel)
         return after_first_call(lambda: model.fit(case.X, case.y).predict_proba(case.X)[:, 1])
-    model = gp.GaussianProcessClassifier(kernel, optimizer=None).fit(case.X, case.y)
+    model = GaussianProcessClassifier(kernel, optimizer=None).fit(case.X, case.y)
     theta = model.kernel_.theta
 
     return after_first_call(lambda: model.log_marginal_likelihood(theta, eval_gradient=True)[0])
@@ -160,7 +163,10 @@ def gpytorch_step(case: ClassificationCase, operation: str):
     """GPyTorch: Cholesky variational distribution with natural gradients (NGD) and Adam, 20 nodes of quadrature."""
     if operation != "step":
         raise Unavailable("is compared by its steps")
-    torch, gpytorch = require("torch"), require("gpytorch")
+    require("torch", "gpytorch")
+    import gpytorch
+    import torch
+
     X, y = torch.tensor(case.X), torch.tensor(case.y.astype(float))
 
     class Model(gpytorch.models.ApproximateGP):
