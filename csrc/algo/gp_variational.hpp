@@ -88,7 +88,7 @@ struct AddPseudoNoise {
 template <class T>
 struct NextC {
   const double* c;
-  const T *kappa, *alpha, *inverse;
+  const T *kappa, *alpha, *inverse;  // the diagonal of C^-1 at steps of stride + 1
   int64_t stride;
   double* next;
   LVM_HD void operator()(int64_t i) const {
@@ -96,6 +96,45 @@ struct NextC {
     const double mean = v * (static_cast<double>(kappa[i]) - static_cast<double>(alpha[i]));
     const double variance = v * (1.0 - v * static_cast<double>(inverse[i * (stride + 1)]));
     next[i] = sqrt_(mean * mean + (variance > 0 ? variance : 0.0));
+  }
+};
+
+// u <- u^-1, upper, column-major, stride lda: halves are inverted apart, and what couples them is solved for. n^3/3 flops.
+// identity: kInverseBlock^2 numbers of scratch.
+constexpr int64_t kInverseBlock = 64;
+template <class Blas, class T>
+void invert_upper(int64_t n, T* u, int64_t lda, T* identity) {
+  if (n <= kInverseBlock) {
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t i = 0; i < n; ++i) identity[j * n + i] = i == j ? T(1) : T(0);
+    }
+    Blas::trsm('L', 'U', 'N', n, n, T(1), u, lda, identity, n);
+    for (int64_t j = 0; j < n; ++j) std::copy_n(identity + j * n, j + 1, u + j * lda);
+    return;
+  }
+  const int64_t half = (n / 2 + kInverseBlock - 1) / kInverseBlock * kInverseBlock;
+  T *right = u + half * lda, *below = right + half;
+  Blas::trsm('L', 'U', 'N', half, n - half, T(-1), u, lda, right, lda);
+  Blas::trsm('R', 'U', 'N', half, n - half, T(1), below, lda, right, lda);
+  invert_upper<Blas>(half, u, lda, identity);
+  invert_upper<Blas>(n - half, below, lda, identity);
+}
+// diagonal_i = sum_(k >= i) u_ik^2 of a column-major upper triangle: of u u^T. For a block of rows.
+template <class T>
+struct SquaredRows {
+  const T* u;
+  T* diagonal;
+  int64_t n;
+  LVM_HD void operator()(int64_t block) const {
+    const int64_t first = block * kInverseBlock, end = first + kInverseBlock < n ? first + kInverseBlock : n;
+    double sums[kInverseBlock] = {};
+    for (int64_t k = first; k < n; ++k) {
+      for (int64_t i = first; i < (k + 1 < end ? k + 1 : end); ++i) {
+        const double x = static_cast<double>(u[k * n + i]);
+        sums[i - first] += x * x;
+      }
+    }
+    for (int64_t i = first; i < end; ++i) diagonal[i] = static_cast<T>(sums[i - first]);
   }
 };
 
@@ -155,24 +194,38 @@ class GpVariational {
     return false;
   }
 
-  // value_ at c, and the next c; leaves alpha in a_ and the lower triangle of C^-1 in work_.
+  // The factor of C at c in work_.
+  void factorise(const double* c, int* failure) {
+    T* work = work_.reserve(n_ * n_);
+    Device::copy(k_.data(), work, n_ * n_);
+    Device::map(n_, AddPseudoNoise<T>{c, work, n_});
+    Device::potrf('U', n_, work, n_, failure);
+    Device::note_first(n_, NotPositive<T>{work, n_}, failure);
+  }
+
+  // value_ at c, and the next c; leaves alpha in a_ and, on the GPU, the lower triangle of C^-1 in work_.
   Status step(const double* c, double* next) {
-    T *work = work_.reserve(n_ * n_), *a = a_.reserve(n_);
+    T* a = a_.reserve(n_);
     numbers_.reserve(4);
     int* failure = failure_.reserve(1);
     double* numbers = numbers_.device();
-    Device::copy(k_.data(), work, n_ * n_);
-    Device::map(n_, AddPseudoNoise<T>{c, work, n_});
+    factorise(c, failure);
+    T* work = work_.data();
     Device::map(n_, PseudoTarget<T>{c, kappa_.data(), mean_, a});
-    Device::potrf('U', n_, work, n_, failure);
-    Device::note_first(n_, NotPositive<T>{work, n_}, failure);
     if (Device::kImmediate && *failure) return {Code::not_positive_definite, *failure - 1};
     Device::sums(1, n_, LogDiagonal<T>{work, n_}, numbers + 1);
     Blas::trsm('L', 'U', 'T', n_, 1, T(1), work, n_, a, n_);
     Device::sums(1, n_, Square<T>{a}, numbers + 2);
     Blas::trsm('L', 'U', 'N', n_, 1, T(1), work, n_, a, n_);
-    Blas::potri('U', n_, work, n_);
-    Device::map(n_, NextC<T>{c, kappa_.data(), a, work, n_, next});
+    if constexpr (Device::kImmediate) {  // only the diagonal of C^-1: half of potri
+      T* diagonal = diagonal_.reserve(n_ + kInverseBlock * kInverseBlock);
+      invert_upper<Blas>(n_, work, n_, diagonal + n_);
+      Device::map((n_ + kInverseBlock - 1) / kInverseBlock, SquaredRows<T>{work, diagonal, n_}, 1);
+      Device::map(n_, NextC<T>{c, kappa_.data(), a, diagonal, 0, next});
+    } else {
+      Blas::potri('U', n_, work, n_);
+      Device::map(n_, NextC<T>{c, kappa_.data(), a, work, n_, next});
+    }
     Device::sums(1, n_, LocalTerm<T>{c, kappa_.data()}, numbers + 3);
     Device::map(1, StoreFailure{failure, numbers});
     numbers_.pull(4);
@@ -189,6 +242,10 @@ class GpVariational {
   void gradient(const KernelTree& tree, double* d_theta) {
     auto& pair = kernel_->pair;
     done_ = false;  // C^-1 makes room
+    if constexpr (Device::kImmediate) {
+      factorise(c_.device(), failure_.data());
+      Blas::potri('U', n_, work_.data(), n_);
+    }
     Blas::syrk('U', 'N', n_, 1, T(0.5), a_.data(), n_, T(-0.5), work_.data(), n_);
     auto gram = pair.gram();
     gram.pullback(gram.cotangent_of(work_.data(), n_, Cotangent::symmetric_lower), true, sums_);
@@ -204,7 +261,7 @@ class GpVariational {
   bool done_ = false;  // value_, c_, a_ and work_ belong to theta_ and c_
   std::unique_ptr<KernelOfPoints<Device, T>> kernel_;
   std::vector<double> theta_;
-  typename Device::template Scratch<T> x_, kappa_, k_, work_, a_;
+  typename Device::template Scratch<T> x_, kappa_, k_, work_, a_, diagonal_;
   typename Device::template Scratch<double> d_x_;
   typename Device::template Scratch<int> failure_;
   typename Device::template Shared<double> c_, next_, inputs_, numbers_, d_theta_;

@@ -102,6 +102,25 @@ def test_bound(name, dtype):
         assert_near(following, oracle.next_c(K, MEAN, problem.kappa, c), allowed)
 
 
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 129, 300])
+def test_sizes(n, dtype):
+    """Triangles are inverted in blocks of 64; value, what follows and the gradient, which factorises again."""
+    problem = full(n=max(n, 2), dtype=dtype)
+    if n == 1:
+        problem = FullProblem(RBF(2.5, 0.8), problem.X[:1], problem.kappa[:1], MEAN, 1e-12, "cpu", dtype=dtype)
+    K, c = problem.kernel(problem.X), np.random.default_rng(n).uniform(0.1, 3, n)
+    value, _, following = problem._evaluate(problem.initial(), c, False)
+    allowed = tolerance(dtype, n, condition(problem.kernel, problem.X))
+    assert_near(value, oracle.bound(K, MEAN, problem.kappa, c), allowed, scale=n)
+    assert_near(following, oracle.next_c(K, MEAN, problem.kappa, c), allowed)
+    _, d_vector, again = problem._evaluate(problem.initial(), c, True)
+    np.testing.assert_array_equal(again, following)
+    noise = inverse_theta(c)
+    alpha = np.linalg.solve(K + np.diag(noise), problem.kappa * noise - MEAN)
+    d_variance = 0.5 * (alpha @ K @ alpha - np.trace(np.linalg.solve(K + np.diag(noise), K))) / 2.5
+    assert_near(d_vector[0], d_variance, allowed, scale=n)
+
+
 @pytest.mark.parametrize("name", KERNELS)
 def test_gradient_at_c(name):
     """By every parameter, with c held."""
