@@ -9,7 +9,6 @@ import dataclasses
 
 import numpy as np
 
-from lvmfast.exceptions import LvmfastError
 from lvmfast.models._gpr_objective import Trial
 from lvmfast.optim import LBFGS, Adam
 
@@ -162,11 +161,3 @@ class StreamState:
         kept = {**_problem_state(problem), "t": self.t, "theta": self.theta}
         kept |= {"bounds": np.array(self.bounds), "partial": np.array(self.partial)}
         return {**kept, **{f"adam.{name}": np.array(value) for name, value in self.moments.items()}}
-
-
-def final_bound(problem, outcome: Outcome) -> float:
-    """The last bound of a fit; that of q as it is where there is none."""
-    try:
-        return float(outcome.bounds[-1]) if outcome.bounds else float("nan")
-    except LvmfastError:
-        return float("nan")
