@@ -89,7 +89,7 @@ class _BlasLimits:
     def __init__(self):
         self.lock = threading.Lock()
         self.wanted: list[int] = []
-        self.controller = self.active = None
+        self.controller = self.active = self.limit = None
 
     def change(self, add: int | None = None, remove: int | None = None) -> None:
         with self.lock:
@@ -97,15 +97,19 @@ class _BlasLimits:
                 self.wanted.append(add)
             if remove is not None:
                 self.wanted.remove(remove)
+            limit = min(self.wanted, default=None)
+            if limit == self.limit:
+                return
+            self.limit = limit
             if self.active is not None:
                 self.active.restore_original_limits()
                 self.active = None
-            if self.wanted:
+            if limit is not None:
                 if self.controller is None:
                     from threadpoolctl import ThreadpoolController
 
                     self.controller = ThreadpoolController()
-                self.active = self.controller.limit(limits=min(self.wanted), user_api="blas")
+                self.active = self.controller.limit(limits=limit, user_api="blas")
 
 
 _limits = _BlasLimits()

@@ -1,7 +1,8 @@
 """Latent-variable models and Gaussian processes as scikit-learn estimators."""
 
+from lvmfast.models.gp_classifier import PolyaGammaGPClassifier
 from lvmfast.models.gplvm import GPLVM, FitStatus
 from lvmfast.models.gpr import GPR
 from lvmfast.models.logistic import PolyaGammaLogisticRegression
 
-__all__ = ["GPLVM", "GPR", "FitStatus", "PolyaGammaLogisticRegression"]
+__all__ = ["GPLVM", "GPR", "FitStatus", "PolyaGammaGPClassifier", "PolyaGammaLogisticRegression"]

@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from device.cases import Device, compare, flat, same_bits
+from device.gp_classifier_cases import GP_CLASSIFIER
 from device.gplvm_cases import GPLVM, searched
 from device.gpr_cases import GPR
 from device.logistic_cases import LOGISTIC
@@ -20,6 +21,7 @@ from lvmfast.exceptions import DeviceError
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
 CASES = {f"GPR: {name}": case for name, case in GPR.items()} | {f"GPLVM: {name}": case for name, case in GPLVM.items()}
 CASES |= {f"logistic: {name}": case for name, case in LOGISTIC.items()}
+CASES |= {f"PolyaGammaGPClassifier: {name}": case for name, case in GP_CLASSIFIER.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 
@@ -48,10 +50,27 @@ def fitted(kind, xp, **params):
     if kind == "logistic":
         model = lvm.PolyaGammaLogisticRegression(n_samples=5, burn_in=2, n_chains=2, random_state=0, keep_omega=True)
         return model.set_params(**params).fit(place(X), place((Y[:, 0] > Y[:, 0].mean()).astype(float)))
+    if kind in CLASSIFIERS:
+        params = {"random_state": 1, **CLASSIFIERS[kind], **params}
+        return lvm.PolyaGammaGPClassifier(lvm.kernels.RBF(), **params).fit(place(X), place(Y[:, 0] > Y[0, 0]))
     return lvm.GPLVM(max_iter=2, **params).fit(place(Y))
 
 
+CLASSIFIERS = {
+    "classifier": {"max_iter": 2},
+    "sparse classifier": {"max_iter": 2, "inducing": 4},
+    "gibbs": {"method": "gibbs", "optimize": False, "n_samples": 3, "burn_in": 1, "n_chains": 2},
+}
+CLASSIFIER_ANSWERS = {
+    "proba": lambda m, place: m.predict_proba(place(NEW)),
+    "predict": lambda m, place: m.decision_function(place(NEW), return_std=True),
+    "sample": lambda m, place: m.sample_f(place(NEW), 2),
+    "attributes": lambda m, _: tuple(
+        getattr(m, name) for name in ("X_train_", "f_draws_", "inducing_points_") if hasattr(m, name)
+    ),
+}
 ANSWERS = {
+    **dict.fromkeys(CLASSIFIERS, CLASSIFIER_ANSWERS),
     "GPR": {
         "predict": lambda m, place: m.predict(place(NEW), return_std=True),
         "cov": lambda m, place: m.predict(place(NEW), return_cov=True),
@@ -68,7 +87,7 @@ ANSWERS = {
         "sample": lambda m, place: m.sample(place(NEW), random_state=0),
         "attributes": lambda m, _: (m.embedding_, m.mean_, m.Y_train_),
     },
-    "PolyaGammaLogisticRegression": {
+    "logistic": {
         "probabilities": lambda m, place: m.predict_proba(place(NEW)),
         "per draw": lambda m, place: m.predict_proba(place(NEW), per_draw=True),
         "decision": lambda m, place: m.decision_function(place(NEW)),
@@ -76,12 +95,20 @@ ANSWERS = {
     },
 }
 KINDS = {"GPR": lvm.GPR, "GPLVM": lvm.GPLVM, "logistic": lvm.PolyaGammaLogisticRegression}
+KINDS |= dict.fromkeys(CLASSIFIERS, lvm.PolyaGammaGPClassifier)
+
+
+def kind_of(model):
+    """The name in KINDS."""
+    if isinstance(model, lvm.PolyaGammaGPClassifier):
+        return "gibbs" if model.method == "gibbs" else "classifier" if model.inducing is None else "sparse classifier"
+    return "logistic" if isinstance(model, lvm.PolyaGammaLogisticRegression) else type(model).__name__
 
 
 def answers(model, xp):
     """All of them to questions in arrays of ``xp``, which they must be themselves."""
     found = {}
-    for name, answer in ANSWERS[type(model).__name__].items():
+    for name, answer in ANSWERS[kind_of(model)].items():
         found |= Device(xp).fetched(answer(model, xp.asarray), name)
     return found
 
@@ -105,7 +132,7 @@ def test_numpy_arrays_and_the_gpu(gpu, kind):
 def test_models_keep_to_their_device(gpu, kind):
     """Questions come in arrays of the training data's device."""
     for model, xp in [(fitted(kind, np), gpu), (fitted(kind, gpu), np)]:
-        for name, answer in ANSWERS[KINDS[kind].__name__].items():
+        for name, answer in ANSWERS[kind].items():
             if name not in ("attributes", "paths"):
                 with pytest.raises(DeviceError, match="arrays live on different devices"):
                     answer(model, xp.asarray)
