@@ -190,7 +190,7 @@ def polya_gamma(b, z=0.0, size=None, *, rng=None, dtype=None, out=None, start=0,
     low = request.parameters[0]
     low = float(request.dtype.type(low) if isinstance(low, float) else low.min(initial=1))
     if low <= 0:
-        raise ValueError(f"b must be > 0 in {request.dtype}, got {b if np.ndim(b) == 0 else low}")
+        raise ValueError(f"b must be > 0, got {low}")
     return request.polya_gamma(rng, start)
 
 

@@ -30,6 +30,20 @@ def test_parameters_are_finite(bad):
             random.polya_gamma(1.0, value)
 
 
+def test_shapes_that_round_to_0_are_refused():
+    with pytest.raises(ValueError, match=r"b must be > 0, got 0\.0"):
+        random.polya_gamma(1e-300, size=3, dtype=np.float32)
+
+
+@pytest.mark.parametrize(("b", "z"), [(1e300, 1.7e308), (1.0, 8e307), (1e-3, 1e306)])
+def test_tilts_at_the_end_of_the_range(b, z):
+    np.testing.assert_allclose(random.polya_gamma(b, z, size=4000, rng=1).mean(), b / z / 2, rtol=1e-4)
+
+
+def test_shapes_below_the_normal_numbers():
+    assert (random.polya_gamma(5e-324, 0.0, size=100, rng=1) == 0).all()
+
+
 def test_parameters_fit_the_dtype():
     with pytest.raises(ValueError, match="b must be finite in float32, got inf"):
         random.polya_gamma(1e39, dtype=np.float32)
