@@ -18,7 +18,8 @@ namespace lvm {
 
 constexpr double kInverseGaussianMost = 0.3;  // b exp(-|z|) up to which the proposal is taken as it is
 constexpr double kSaddlePointFrom = 12;       // b
-constexpr double kMostStripTerms = 3;         // b, if whole, up to which strips are faster than a proposal
+constexpr double kMostStripTerms = 3;         // b: as few whole terms are worth more,
+constexpr double kInverseGaussianFew = 0.1;   // and take a proposal from here on; b = 1 where the strips end
 constexpr double kNormalFrom = 1e6;           // b
 
 constexpr double kProposalMost = 8.81;        // Phi_b is below 2^-54 beyond, for b <= 1
@@ -239,7 +240,8 @@ struct PolyaGammaPlan {
     rest = b - terms;
     if (terms == 0) return;
     const bool few = rest == 0.0 && b <= kMostStripTerms;
-    proposal_from = few ? double(kStripTilts) / kTiltsPerUnit : log_(b * (1.0 / kInverseGaussianMost));
+    proposal_from = b == 1.0 ? double(kStripTilts) / kTiltsPerUnit
+                             : log_(b * (1.0 / (few ? kInverseGaussianFew : kInverseGaussianMost)));
   }
 };
 
