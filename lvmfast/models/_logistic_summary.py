@@ -50,7 +50,7 @@ def inference_data(model):
     try:
         import arviz
     except ImportError as error:
-        raise ImportError("to_inference_data needs ArviZ; install arviz") from error
+        raise ImportError("to_inference_data needs ArviZ: pip install 'lvmfast[arviz]'") from error
     posterior = {"coef": model.coef_draws_}
     dims = {"coef": ["feature"]}
     if model.fit_intercept:
