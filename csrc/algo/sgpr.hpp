@@ -13,7 +13,8 @@
 //   by K_uu: -1/2 (d L^-T (B - 2 I + B^-1) L^-1 + eta eta^T),   by k_ii: -d lambda_i / 2,
 //   by 1 / lambda_i: -lambda_i^2 / 2 (d / lambda_i - |e_i|^2 - d k_ii + k_i^T E k_i).
 //
-// Flops of an evaluation: 4 n m^2 (solve and outer product in the first pass, one product in the second; FITC 7 n m^2).
+// Flops of an evaluation: 4 n m^2 (solve and outer product in the first pass, one product in the second; where K_uu is hardly
+// definite 6 n m^2, as E is then not formed; FITC 8 n m^2).
 // Memory: a few m^2 for every lane of tiles and a tile (rows of data times m) or two; never n m.
 #pragma once
 
@@ -181,8 +182,16 @@ class SgprObjective {
       Device::map(m * m, WithDiagonal{k_uu_.data(), l, m, extra});
       return factorise(l, point.least_pivot * mean);
     });
-    if (status) Device::map(m * m, CastTo<double, A>{l, l_tile_.reserve(m * m)});
-    return status;
+    if (!status) return status;
+    Device::map(m, StoreDiagonal{l, m, numbers_.device()});
+    numbers_.pull(m);
+    Device::wait();
+    const auto [least, most] = std::minmax_element(numbers_.host(), numbers_.host() + m);
+    const double ratio = *most / *least * (*most / *least);
+    if (ratio > kMostRatio) return {Code::bad_diagonal, least - numbers_.host()};
+    direct_ = ratio < kDirectRatio;
+    Device::map(m * m, CastTo<double, A>{l, l_tile_.reserve(m * m)});
+    return {};
   }
 
   // In place, of the upper triangle (column-major).
@@ -326,12 +335,13 @@ class SgprObjective {
   // Products of H with [Y H] after the solution, from residuals: where their difference would leave too few digits.
   std::vector<double> residual_products(double noise, bool fitc) {
     const int64_t m = m_, d = data_.columns, p = data_.basis, columns = d + p, products = p * columns;
-    const double* solution = (fitc ? gamma_ : eta_).data();
+    const bool solve = fitc || !direct_;
+    const double* solution = (solve ? gamma_ : eta_).data();
     Device::map(m * columns, CastTo<double, A>{solution, eta_tile_.reserve(m * columns)});
     for (int64_t s = 0; s < lanes_; ++s) Device::zero(lane_[s]->totals.data(), products);
     each_tile([&](Lane& lane, const Tile& tile) {
       const int64_t count = tile.count;
-      fill(lane, tile, noise, fitc, fitc, false);
+      fill(lane, tile, noise, fitc, solve, false);
       A* fit = lane.fit.reserve(tile_ * columns);
       A* targets = lane.targets.data();
       Blas<A>::gemm('T', 'N', count, columns, m, A(1), lane.k.data(), m, eta_tile_.data(), m, A(0), fit, count);
@@ -348,7 +358,7 @@ class SgprObjective {
   // quad_ and the cotangents, down to theta, z and the noise (in lanes and in d_*_there_).
   void second_pass(double noise) {
     const int64_t m = m_, d = data_.columns, p = data_.basis, q = data_.q, parameters = uu_->kernel.tree().parameters;
-    const bool fitc = data_.fitc, uniform = !data_.own_noise && !fitc;
+    const bool fitc = data_.fitc, uniform = !data_.own_noise && !fitc, solve = fitc || !direct_;
     const double columns = static_cast<double>(d);
     double* inverse = inverse_.reserve(m * m);
     Device::copy(b_.data(), inverse, m * m);
@@ -356,10 +366,9 @@ class SgprObjective {
     double* e = e_.reserve(m * m);
     Device::map(m * m, fitc ? Combine{inverse, gram_.data(), nullptr, m, 0.0, 1.0, 0.0, e}
                             : Combine{inverse, gram_.data(), nullptr, m, columns, -columns, 0.0, e});
-    if (!fitc) sandwich(e);
+    if (!solve) sandwich(e);
     Device::map(m * m, CastTo<double, A>{e, e_tile_.reserve(m * m)});
-    Device::map(m * d, CastTo<double, A>{eta_.data(), eta_tile_.reserve(m * d)});
-    Device::map(m * d, CastTo<double, A>{gamma_.data(), gamma_tile_.reserve(m * d)});
+    Device::map(m * d, CastTo<double, A>{(solve ? gamma_ : eta_).data(), eta_tile_.reserve(m * d)});
     if (p == 0) coef_there_.reserve(1);
     for (int64_t s = 0; s < lanes_; ++s) {
       Lane& lane = *lane_[s];
@@ -371,12 +380,12 @@ class SgprObjective {
     }
     each_tile([&](Lane& lane, const Tile& tile) {
       const int64_t count = tile.count;
-      auto gram = fill(lane, tile, noise, fitc, fitc, false);
+      auto gram = fill(lane, tile, noise, fitc, solve, false);
       const A* k = lane.k.data();
       A *w = lane.w.reserve(m * tile_), *fit = lane.fit.reserve(tile_ * (d + p)), *error = lane.error.reserve(tile_ * d);
       double *weight = lane.weight.data(), *square = lane.square.reserve(tile_), *by_noise = lane.by_noise.reserve(tile_);
       double *diagonal = lane.diagonal.reserve(tile_), *totals = lane.totals.data();
-      const A* solution = (fitc ? gamma_tile_ : eta_tile_).data();
+      const A* solution = eta_tile_.data();
       Blas<A>::gemm('T', 'N', count, d, m, A(1), k, m, solution, m, A(0), fit, count);
       Device::map(count, Residual<A>{lane.targets.data(), fit, count, d, p, coef_there_.data(), weight, error, square});
       Device::sums(1, count, Product{weight, square}, totals, true);
@@ -385,7 +394,6 @@ class SgprObjective {
       if (fitc) {
         A* turned = lane.turned.reserve(m * tile_);
         Device::map(count, FitcColumn<A>{k, w, turned, m, columns, weight, square, by_noise});
-        Blas<A>::trsm('L', 'U', 'N', m, count, A(1), l_tile_.data(), m, w, m);
         if constexpr (kSame) {
           Blas<A>::gemm('N', 'T', m, m, count, 1.0, turned, m, k, m, 1.0, lane.gram.data(), m);
         } else {
@@ -397,7 +405,8 @@ class SgprObjective {
         Device::map(count, VfeColumn<A>{k, w, m, lane.kernel.diagonal(tile.x, q), columns, weight, square, by_noise});
       }
       if (!uniform) Device::sums(1, count, Value{by_noise}, totals + 1, true);
-      Blas<A>::gemm('N', 'T', m, count, d, A(1), eta_tile_.data(), m, error, count, A(1), w, m);
+      Blas<A>::gemm('N', 'T', m, count, d, A(1), solution, m, error, count, A(1), w, m);
+      if (solve) Blas<A>::trsm('L', 'U', 'N', m, count, A(1), l_tile_.data(), m, w, m);
       Device::map(count, fitc ? Scaled{by_noise, 1.0, diagonal} : Scaled{weight, -0.5 * columns, diagonal});
       lane.kernel.diagonal_vjp(tile.x, count, q, diagonal, lane.d_x.data(), lane.d_theta.data());
       gram.pullback(gram.cotangent_of(w, m, Cotangent::direct), true, lane.sums);
@@ -483,7 +492,13 @@ class SgprObjective {
   static constexpr int64_t kLaneBytes = int64_t(1) << 27;     // of the m x m matrices of all lanes, about
   static constexpr double kLost = kSame ? 1e-6 : 0.3;         // of a sum, where a difference has lost too much
 
+  // Of the squares of the largest and the least entry of L's diagonal, which tells of the condition of K_uu: up to
+  // kDirectRatio the product E K_uf loses nothing that counts; beyond, L^-T (L^T E L) V takes its place, which loses the
+  // root of it, for twice the flops; beyond kMostRatio float tiles cannot do it.
+  static constexpr double kDirectRatio = kSame ? 1e7 : 3e2, kMostRatio = kSame ? 1e300 : 1e5;
+
   SgprData<X> data_;
+  bool direct_ = true;
   int64_t m_ = 0, lanes_ = 1, tile_ = 0;
   double log_det_ = 0, quad_ = 0, reduced_square_ = 0;
   std::vector<double> totals_, coef_;
@@ -491,7 +506,7 @@ class SgprObjective {
   std::vector<std::unique_ptr<Lane>> lane_;
   typename Device::template Shared<double> inputs_, numbers_;
   Scratch<int> failure_;
-  Scratch<A> z_tile_, l_tile_, e_tile_, eta_tile_, gamma_tile_;
+  Scratch<A> z_tile_, l_tile_, e_tile_, eta_tile_;
   Scratch<double> shift_, centre_, scale_, middle_, z_, k_uu_, l_, gram_, b_, inverse_, e_, right_, gamma_, eta_, coef_there_;
   Scratch<double> totals_there_, d_first_, d_second_, d_theta_there_;
   std::vector<typename Device::LeafSums> sums_;

@@ -122,7 +122,8 @@ struct RootError {
 };
 
 // The variational bound, weights of their own: w_i = weight_i E k_i, and by the noise of row i
-//   c_i = -1/2 weight_i^2 (columns / weight_i - e_i^2 - columns k_ii + k_i . E k_i).
+//   c_i = -1/2 weight_i^2 (columns / weight_i - e_i^2 - columns k_ii + k_i . E k_i),
+// or the same with v_i and L^T E L in the place of k_i and E.
 template <class A>
 struct VfeColumn {
   const A* k;
@@ -184,6 +185,12 @@ struct WithDiagonal {
   int64_t m;
   double diagonal;
   LVM_HD void operator()(int64_t at) const { out[at] = a[at] + (at / m == at % m ? diagonal : 0.0); }
+};
+struct StoreDiagonal {
+  const double* a;
+  int64_t m;
+  double* out;
+  LVM_HD void operator()(int64_t i) const { out[i] = a[i * (m + 1)]; }
 };
 struct SmallPivot {
   const double* a;
