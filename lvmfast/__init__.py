@@ -3,13 +3,14 @@
 from lvmfast import bijectors, datasets, distributions, exceptions, kernels, linalg, optim, priors, random
 from lvmfast._backend import cpu as _cpu_module
 from lvmfast._backend import get_num_threads, release_memory, set_num_threads
-from lvmfast.models import GPLVM, GPR
+from lvmfast.models import GPLVM, GPR, SGPR
 
 __version__: str = _cpu_module.version
 
 __all__ = [
     "GPLVM",
     "GPR",
+    "SGPR",
     "__version__",
     "bijectors",
     "datasets",

@@ -2,5 +2,6 @@
 
 from lvmfast.models.gplvm import GPLVM, FitStatus
 from lvmfast.models.gpr import GPR
+from lvmfast.models.sgpr import SGPR
 
-__all__ = ["GPLVM", "GPR", "FitStatus"]
+__all__ = ["GPLVM", "GPR", "SGPR", "FitStatus"]

@@ -100,9 +100,13 @@ class SgprObjective(GprObjective):
 
     def inducing_at(self, theta: np.ndarray) -> np.ndarray:
         """The inducing inputs at theta, (m, q)."""
-        if not self.learn_inducing:
-            return self.Z
-        return theta[self._head :].reshape(self.Z.shape) * self.scale
+        Z = theta[self._head :].reshape(self.Z.shape) * self.scale if self.learn_inducing else self.Z
+        return Z.astype(np.float32).astype(np.float64) if self._single else Z
+
+    def in_units(self, theta: np.ndarray) -> np.ndarray:
+        """Theta with the inducing inputs as they are."""
+        inducing = self.inducing_at(theta).ravel() if self.learn_inducing else []
+        return np.concatenate([theta[: self._head], inducing])
 
     def log_marginal_likelihood(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """The bound and its gradient, in nats, without priors."""
@@ -119,7 +123,7 @@ class SgprObjective(GprObjective):
         return value, gradient
 
     def factors(self):
-        """Of the last evaluation: factors of K_uu and B (m, m), gamma and eta (m, d), the mean's coefficients (p, d)."""
+        """Of the last evaluation: L of K_uu and of B (m, m), gamma, eta (m, d), the coefficients of the mean (p, d)."""
         L, B, gamma, eta, coef = self._used.factors()
         coef = coef.T.copy()
         if len(coef):
@@ -128,7 +132,9 @@ class SgprObjective(GprObjective):
 
     def upper_bound(self, theta: np.ndarray) -> float:
         """Of the log marginal likelihood, at the point of the last evaluation, which must be theta."""
-        code, value = self._used.upper_bound(self.split(theta)[1])
+        _backend.module_on(self.device)
+        with _backend.blas_threads(1):
+            code, value = self._used.upper_bound(self.split(theta)[1])
         return float(value) if not code else np.inf
 
     def _evaluate(self, vector, Z, noise):

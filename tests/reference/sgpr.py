@@ -1,9 +1,9 @@
 """Sparse Gaussian process regression, dense: the n x n covariances are written out, in extended precision, unhurried.
 
-Q = K_fu (K_uu + jitter I)^-1 K_uf. The bound (Titsias 2009, eq. 9) is log N(y | m, Q + S) - tr(S^-1 (K_ff - Q)) / 2 with
-S = diag(noise); FITC's likelihood (Snelson & Ghahramani 2006, eq. 9) is log N(y | m, Q + diag(K_ff - Q) + S); the upper
-bound (Titsias 2014) takes the determinant of Q + S and the square of Q + t I + S, t = tr(K_ff - Q). The mean's coefficients
-maximise each (generalised least squares). Meant for N <= 60.
+Q = K_fu (K_uu + jitter I)^-1 K_uf, S = diag(noise). The bound (Titsias 2009, eq. 9) is
+log N(y | m, Q + S) - tr(S^-1 (K_ff - Q)) / 2; FITC's likelihood (Snelson & Ghahramani 2006, eq. 9) is
+log N(y | m, Q + diag(K_ff - Q) + S); the upper bound (Titsias 2014) takes the determinant of Q + S and the square of
+Q + t I + S, t = tr(K_ff - Q). The mean's coefficients maximise each (generalised least squares). Meant for N <= 60.
 
 The covariance is any function ``k(X, Z=None)``; k(X) may hold white noise, which k(X, Z) never does, not even k(Z, Z).
 """
