@@ -96,7 +96,7 @@ def test_pipelines_searches_and_names():
         make_pipeline(StandardScaler(), lvm.SGPR(max_iter=5, random_state=0)), {"sgpr__inducing": [3, 12]}, cv=2
     )
     assert search.fit(frame, y).best_params_ == {"sgpr__inducing": 12}
-    model = lvm.SGPR(inducing=8, max_iter=5, random_state=0).fit(frame, y)
+    model = lvm.SGPR(inducing=25, max_iter=20, random_state=0).fit(frame, y)
     assert model.feature_names_in_.tolist() == ["a", "b"]
     assert model.score(frame, y) > 0.5
     with pytest.raises(ValueError, match="feature names"):
