@@ -10,6 +10,7 @@ import pytest
 from device.cases import Device, compare, flat, same_bits
 from device.gplvm_cases import GPLVM, searched
 from device.gpr_cases import GPR
+from device.sgpr_cases import SGPR
 from helpers import observations, tolerance
 
 import lvmfast as lvm
@@ -18,6 +19,7 @@ from lvmfast.exceptions import DeviceError
 
 pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence")
 CASES = {f"GPR: {name}": case for name, case in GPR.items()} | {f"GPLVM: {name}": case for name, case in GPLVM.items()}
+CASES |= {f"SGPR: {name}": case for name, case in SGPR.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 
@@ -43,6 +45,8 @@ def fitted(kind, xp, **params):
     place = xp.asarray
     if kind == "GPR":
         return lvm.GPR(lvm.kernels.RBF(), noise_variance=0.1, max_iter=2, **params).fit(place(X), place(Y))
+    if kind == "SGPR":
+        return lvm.SGPR(lvm.kernels.RBF(), inducing=6, random_state=0, max_iter=2, **params).fit(place(X), place(Y))
     return lvm.GPLVM(max_iter=2, **params).fit(place(Y))
 
 
@@ -57,6 +61,13 @@ ANSWERS = {
         "fantasies": lambda m, place: m.fantasize(place(NEW), place(Y[None, :5])).predict(place(NEW), return_std=True),
         "attributes": lambda m, _: (m.L_, m.alpha_, m.X_train_, m.y_train_),
     },
+    "SGPR": {
+        "predict": lambda m, place: m.predict(place(NEW), return_std=True),
+        "cov": lambda m, place: m.predict(place(NEW), return_cov=True),
+        "samples": lambda m, place: m.sample_y(place(NEW)),
+        "paths": lambda m, place: m.pathwise_samples(2, random_state=0)(place(NEW)),
+        "attributes": lambda m, _: (m.inducing_, *m.inducing_posterior()),
+    },
     "GPLVM": {
         "transform": lambda m, place: m.transform(place(Y[:3] + 0.1), return_std=True),
         "inverse": lambda m, place: m.inverse_transform(place(NEW), return_std=True),
@@ -64,7 +75,7 @@ ANSWERS = {
         "attributes": lambda m, _: (m.embedding_, m.mean_, m.Y_train_),
     },
 }
-KINDS = {"GPR": lvm.GPR, "GPLVM": lvm.GPLVM}
+KINDS = {"GPR": lvm.GPR, "SGPR": lvm.SGPR, "GPLVM": lvm.GPLVM}
 
 
 def answers(model, xp):
