@@ -168,17 +168,8 @@ def gpytorch(case: SparseCase):
         n = len(case.y)
         return n * value.item(), n * np.concatenate([p.grad.numpy().ravel() for p in raw])
 
-    with (
-        library.settings.fast_computations(False, False, False),
-        library.settings.cholesky_jitter(JITTER, JITTER, JITTER),
-    ):
-        run(case.theta)
-
-    def settled(theta):
-        with library.settings.fast_computations(False, False, False):
-            return run(theta)
-
-    return settled
+    run(case.theta)
+    return run
 
 
 def gpflow(case: SparseCase):
