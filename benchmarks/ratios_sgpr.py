@@ -26,10 +26,10 @@ def checked(run, case: SparseCase):
 
 
 def assert_gradients(run, other, case: SparseCase) -> None:
-    """Ours and theirs agree to 1e-5 of the largest entry; float32 may have few digits, and is not asked."""
+    """Ours and theirs agree to 1e-4 of the largest entry; float32 may have few digits, and is not asked."""
     if case.X.dtype == np.float64:
         mine, theirs = run(case.theta)[1], other(case.theta)[1]
-        np.testing.assert_allclose(theirs, mine, rtol=0, atol=1e-5 * np.abs(mine).max())
+        np.testing.assert_allclose(theirs, mine, rtol=0, atol=1e-4 * np.abs(mine).max())
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ class SgprObjective {
 
   // After an evaluation, at its point: max_b -1/2 [n d log 2 pi + d log|Q + noise| + R^T (Q + (t + noise) I)^-1 R], which is
   // not below the log marginal likelihood; t = tr(K_ff - Q). Titsias (2014), "Variational inference for Gaussian and
-  // determinantal point processes", slides, upper bound with the trace.
+  // determinantal point processes".
   Status upper_bound(double noise, double* value) {
     Status status = first_pass(noise, false);
     if (!status) return status;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import numpy as np
 import pytest
-from helpers import DIFFERENCE, assert_near, differences, tolerance
+from helpers import DIFFERENCE, assert_near, differences, in_child, tolerance
 from reference import covariances, gpr, sgpr
 from reference.covariances import Leaf, Product, Sum
 
@@ -190,3 +192,24 @@ def test_constant_and_duplicate_columns(mean, dtype):
     twice = objective(lvm.kernels.RBF(1.0, np.ones(2)), mean, X=X, Y=Y, Z=np.vstack([Z, Z]))
     assert_near(at(twice)[0], plain[0], 1e-4)
     assert 0 < twice.jitter <= 1e-9
+
+
+def test_memory_does_not_grow_with_the_rows():
+    """400,000 rows, 64 inducing inputs: K_uf would have 195 MiB, an evaluation takes less than half of that."""
+    status, clear = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
+    if not clear.exists():
+        pytest.skip("this system does not tell the peak of a process's memory")
+    X, Y, Z, _ = data(n=400_000, m=64, q=3, d=1)
+    o = objective(lvm.kernels.RBF(1.0, np.ones(3)), X=X, Y=Y, Z=Z)
+
+    def peak():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+
+    def grown():
+        clear.write_text("5")
+        before = peak()
+        at(o)
+        return peak() - before
+
+    assert in_child(grown, 60) < 98
