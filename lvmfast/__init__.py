@@ -3,7 +3,7 @@
 from lvmfast import bijectors, datasets, distributions, exceptions, kernels, linalg, optim, priors, random
 from lvmfast._backend import cpu as _cpu_module
 from lvmfast._backend import get_num_threads, release_memory, set_num_threads
-from lvmfast.models import GPLVM, GPR, PolyaGammaGPClassifier, PolyaGammaLogisticRegression
+from lvmfast.models import GPLVM, GPR, SGPR, PolyaGammaGPClassifier, PolyaGammaLogisticRegression
 
 __version__: str = _cpu_module.version
 
@@ -12,6 +12,7 @@ __all__ = [
     "GPR",
     "PolyaGammaGPClassifier",
     "PolyaGammaLogisticRegression",
+    "SGPR",
     "__version__",
     "bijectors",
     "datasets",

@@ -172,6 +172,41 @@ class _GprObjective(Generic[T]):
 class GprObjective64(_GprObjective[np.float64]): ...
 class GprObjective32(_GprObjective[np.float32]): ...
 
+class _SgprObjective(Generic[T]):
+    def __init__(
+        self,
+        x: NDArray[T],
+        y: NDArray[T],
+        shift: NDArray[np.float64],
+        basis: int,
+        centre: NDArray[np.float64],
+        scale: NDArray[np.float64],
+        own_noise: NDArray[np.float64] | None,
+        fitc: bool,
+        tile: int,
+    ) -> None: ...
+    def evaluate(
+        self,
+        tree: KernelTree,
+        theta: NDArray[np.float64],
+        z: NDArray[np.float64],
+        noise: float,
+        jitter: float,
+        first_jitter: float,
+        last_jitter: float,
+        least_pivot: float,
+    ) -> tuple[int, int, float, float, NDArray[np.float64], NDArray[np.float64], float, float]: ...
+    def factors(
+        self,
+    ) -> tuple[
+        NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
+    ]: ...
+    def upper_bound(self, noise: float) -> tuple[int, float]: ...
+
+class SgprObjective64(_SgprObjective[np.float64]): ...
+class SgprObjective32(_SgprObjective[np.float32]): ...
+class SgprObjective32in64(_SgprObjective[np.float32]): ...
+
 class GprPredictor:
     def __init__(
         self, tree: KernelTree, theta: NDArray[np.float64], x: NDArray[np.float64], a: NDArray[np.float64]

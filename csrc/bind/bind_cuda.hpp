@@ -11,6 +11,7 @@ void bind_cuda_kernels(py::module_& m);  // kernels, bijectors
 void bind_cuda_models(py::module_& m);   // GPLVM and GPR
 void bind_cuda_logistic(py::module_& m);
 void bind_cuda_gp_classifier(py::module_& m);
+void bind_cuda_sgpr(py::module_& m);
 
 inline void bind_cuda_operations(py::module_& m) {
   bind_cuda_kernels(m);  // first: the others take its trees
@@ -23,6 +24,7 @@ inline void bind_cuda(py::module_& m) {
   bind_cuda_models(m);
   bind_cuda_logistic(m);
   bind_cuda_gp_classifier(m);
+  bind_cuda_sgpr(m);
 }
 
 }  // namespace lvm::bind

@@ -38,4 +38,5 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_gpr_predictor<lvm::Cpu>(m);
   bind::bind_cpu_logistic(m);
   bind::bind_cpu_gp_classifier(m);
+  bind::bind_cpu_sgpr(m);
 }

@@ -43,6 +43,22 @@ struct Cpu {
     parallel_for(chunks, [&](int64_t c) { f(c * grain, std::min(n, (c + 1) * grain)); });
   }
 
+  // Work that is cut into lanes of its own memory: f(lane), each on one thread. Their number makes the order of sums.
+  static constexpr int64_t kLanes = 16;
+  template <class F>
+  static void for_lanes(int64_t n, const F& f) {
+    parallel_for(n, f);
+  }
+  // f(begin, end) over [0, n), for BLAS calls that hold for any part.
+  template <class F>
+  static void for_parts(int64_t n, const F& f) {
+    for_ranges(n, 64, f);
+  }
+  // Rows of a tile of so many bytes a row: it stays in the outer cache, with another one beside it.
+  static int64_t tile_rows(int64_t row_bytes) {
+    return std::clamp<int64_t>((int64_t(1) << 22) / row_bytes / 64 * 64, 64, 2048);
+  }
+
   // f(i) for i in [0, n), in any order, `grain` of them together on a thread.
   template <class F>
   static void map(int64_t n, const F& f, int64_t grain = kMapGrain) {

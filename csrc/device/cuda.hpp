@@ -29,6 +29,20 @@ struct Cuda {
 
   static constexpr bool kImmediate = false;
 
+  // A launch fills the GPU: one lane, one part, and tiles as large as 256 MB.
+  static constexpr int64_t kLanes = 1;
+  template <class F>
+  static void for_lanes(int64_t n, const F& f) {
+    for (int64_t lane = 0; lane < n; ++lane) f(lane);
+  }
+  template <class F>
+  static void for_parts(int64_t n, const F& f) {
+    f(int64_t(0), n);
+  }
+  static int64_t tile_rows(int64_t row_bytes) {
+    return std::clamp<int64_t>((int64_t(1) << 28) / row_bytes / 64 * 64, 64, int64_t(1) << 17);
+  }
+
   // f(i) for i in [0, n).
   template <class F>
   static void map(int64_t n, const F& f, int64_t = 0) {

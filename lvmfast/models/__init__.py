@@ -4,5 +4,6 @@ from lvmfast.models.gp_classifier import PolyaGammaGPClassifier
 from lvmfast.models.gplvm import GPLVM, FitStatus
 from lvmfast.models.gpr import GPR
 from lvmfast.models.logistic import PolyaGammaLogisticRegression
+from lvmfast.models.sgpr import SGPR
 
-__all__ = ["GPLVM", "GPR", "FitStatus", "PolyaGammaGPClassifier", "PolyaGammaLogisticRegression"]
+__all__ = ["GPLVM", "GPR", "SGPR", "FitStatus", "PolyaGammaGPClassifier", "PolyaGammaLogisticRegression"]

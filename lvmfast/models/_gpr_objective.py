@@ -119,9 +119,9 @@ class GprObjective:
 class Trial:
     """The loss as an optimizer asks for it: a later point that cannot be evaluated is a step too long, not an error."""
 
-    def __init__(self, objective: GprObjective):
+    def __init__(self, objective: GprObjective, begun: bool = False):
         self._objective = objective
-        self._evaluated = False
+        self._evaluated = begun
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         try:

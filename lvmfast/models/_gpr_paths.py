@@ -137,19 +137,22 @@ class PosteriorPaths:
     def __init__(self, posterior, n_samples: int, n_features: int, rng, dtype, single_output: bool, names=None):
         self._names = names
         self.n_samples, self._dtype, self._single = n_samples, dtype, single_output
-        kernel, X, Y = posterior.kernel, posterior.X, posterior.Y
-        d = Y.shape[1]
-        self._kernel, self._mean, self._d = kernel, posterior.mean, d
-        self._features = Features(kernel, X.shape[1], n_features, rng)
-        self._weights = rng.standard_normal((self._features.count(), n_samples * d))
+        self._kernel, self._mean, self._d = posterior.kernel, posterior.mean, posterior.n_outputs
+        self._features = Features(posterior.kernel, posterior.X.shape[1], n_features, rng)
+        self._weights = rng.standard_normal((self._features.count(), n_samples * self._d))
+        self._correction = self._correct(posterior, rng)
+        self._rows, self._there = posterior.rows, posterior.there
+
+    def _correct(self, posterior, rng):
+        """``C^-1 (Y - f(X) - e)``, shape (n, n_samples d)."""
+        kernel, X, Y, d = posterior.kernel, posterior.X, posterior.Y, self._d
         noise = np.broadcast_to(np.asarray(posterior.noise, float) + posterior.jitter, len(X))
         noise = noise + (kernel.diag(X) - _function_variance(kernel, X))  # White is noise to a function
-        missed = np.repeat((Y - posterior.mean(X, d))[None], n_samples, axis=0)
+        missed = np.repeat((Y - posterior.mean(X, d))[None], self.n_samples, axis=0)
         missed = np.moveaxis(missed, 0, 1).reshape(len(X), -1)  # (n, n_samples * d)
         missed = missed - self._features(X) @ self._weights
         missed -= np.sqrt(noise)[:, None] * rng.standard_normal(missed.shape)
-        self._correction = cholesky_solve(posterior.L, posterior.there(np.ascontiguousarray(missed)))
-        self._rows, self._there = posterior.rows, posterior.there
+        return cholesky_solve(posterior.L, posterior.there(np.ascontiguousarray(missed)))
 
     def __call__(self, X) -> np.ndarray:
         """Values at X (n, q): shape (n_samples, n), or (n_samples, n, d) for several outputs."""

@@ -54,6 +54,11 @@ class GprPosterior:
         values = (_backend.to_numpy(getattr(self, field.name)) for field in dataclasses.fields(self))
         return GprPosterior, tuple(values)
 
+    @property
+    def n_outputs(self) -> int:
+        """Columns of Y."""
+        return self.Y.shape[1]
+
     def there(self, array):
         """An array on the device."""
         return _backend.to_device(array, self.device)

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
@@ -17,7 +17,6 @@ from lvmfast import _backend
 from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import (
     as_float_array,
-    as_matrix,
     check_callback,
     check_choice,
     check_integer,
@@ -27,6 +26,7 @@ from lvmfast._validation import (
 )
 from lvmfast.exceptions import FitInterruptedWarning, LvmfastError, NonFiniteError
 from lvmfast.kernels import Kernel
+from lvmfast.models._gp_predictions import GpPredictions
 from lvmfast.models._gpr_fantasies import Fantasies
 from lvmfast.models._gpr_file import load_gpr, save_gpr
 from lvmfast.models._gpr_mean import NAMES, Mean
@@ -34,7 +34,6 @@ from lvmfast.models._gpr_objective import NOISE_FLOOR, GprObjective, Trial
 from lvmfast.models._gpr_paths import PosteriorPaths
 from lvmfast.models._gpr_posterior import GprPosterior
 from lvmfast.models._gpr_start import check_noise_array, default_kernel, spread_of
-from lvmfast.models._matrices import add_to_diagonal
 from lvmfast.optim import LBFGS
 
 __all__ = ["GPR", "Fantasies", "GprStatus"]
@@ -66,7 +65,7 @@ class GprStatus:
         return f"GprStatus(iteration={self.iteration}, loss={self.loss:.6g}, elapsed={self.elapsed:.1f})"
 
 
-class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class GPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
     r"""Exact Gaussian process regression:
 
     ``y_i = f(x_i) + e_i``, ``f ~ GP(m, k)``, ``e_i ~ N(0, noise_variance_i)``,
@@ -243,69 +242,6 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 setattr(self, name, getattr(names, name))
         fit.warn(self)
         return self
-
-    @_backend.memory_errors
-    def predict(self, X, return_std=False, return_cov=False, include_noise=False):
-        """Posterior mean ``m(x) + k(x, X) C^-1 (y - m)``, with its standard deviation or covariance.
-
-        Parameters
-        ----------
-        X : array of shape (m, q)
-        return_std : bool, default=False
-        return_cov : bool, default=False
-            At most one of the two.
-        include_noise : bool, default=False
-            Whether they are those of new observations, or of the function; not where every row had its own noise.
-
-        Returns
-        -------
-        mean : array of shape (m,) or (m, d)
-        std : array of shape (m,) or (m, d)
-            Only with ``return_std``.
-        cov : array of shape (m, m) or (m, m, d)
-            Only with ``return_cov``.
-        """
-        given = X
-        posterior, X = self._at(X)
-        if return_std and return_cov:
-            raise ValueError("return_std and return_cov must not both be true; ask for one of them")
-        out = functools.partial(self._shaped, like=given)
-        mean = out(_finite(posterior.mean_at(X)))
-        if not (return_std or return_cov):
-            return mean
-        noise = self._new_noise() if include_noise else 0.0
-        xp = _backend.namespace(posterior.L)
-        if return_std:
-            with np.errstate(invalid="ignore", over="ignore"):
-                variance = _finite(posterior.variance_at(X))
-            std = xp.sqrt(variance + noise)
-            return mean, out(xp.repeat(std[:, None], posterior.Y.shape[1], axis=1))
-        with np.errstate(invalid="ignore", over="ignore"):
-            covariance = _finite(posterior.covariance_at(X))
-        add_to_diagonal(covariance, noise)
-        return mean, out(xp.repeat(covariance[:, :, None], posterior.Y.shape[1], axis=2))
-
-    @_backend.memory_errors
-    def sample_y(self, X, n_samples=1, random_state=0) -> np.ndarray:
-        """Joint draws of the function's values at ``X``.
-
-        Parameters
-        ----------
-        X : array of shape (m, q)
-        n_samples : int, default=1
-        random_state : int, numpy.random.Generator or None, default=0
-
-        Returns
-        -------
-        samples : array of shape (m, n_samples) or (m, d, n_samples)
-        """
-        given = X
-        posterior, X = self._at(X)
-        n_samples = check_integer(n_samples, "n_samples", 1)
-        draws = posterior.sample(X, n_samples, check_rng(random_state))
-        draws = _backend.like(_backend.namespace(draws).moveaxis(draws, 0, 2), given)
-        draws = draws.astype(self.y_train_.dtype, copy=False)
-        return draws[:, 0] if self.y_train_.ndim == 1 else draws
 
     def pathwise_samples(self, n_samples=1, *, n_features=1024, random_state=None) -> PosteriorPaths:
         """Functions drawn from the posterior, which can be evaluated anywhere, again and again.
@@ -664,56 +600,8 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
             return check_positive(self.noise_variance, "noise_variance")
         return check_noise_array(self.noise_variance, n)
 
-    def _fitted(self) -> GprPosterior:
-        try:
-            return self._posterior
-        except AttributeError:
-            raise NotFittedError(
-                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "
-                "using this estimator."
-            ) from None
-
-    def _at(self, X) -> tuple[GprPosterior, np.ndarray]:
-        """The posterior, and new inputs as a float64 matrix; short for arrays that are right already."""
-        posterior = self._fitted()
-        if (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.shape[1] == self.n_features_in_
-            and X.dtype == np.float64
-            and X.flags.c_contiguous
-            and len(X)
-            and not hasattr(self, "feature_names_in_")
-            and not getattr(self, "_on_gpu", False)
-            and np.isfinite(X).all()
-        ):
-            return posterior, X
-        if _backend.is_gpu(X) and posterior.device != "cuda":
-            _backend.module_for(X=X, training_data=posterior.X)
-        if getattr(self, "_on_gpu", False) and isinstance(X, (np.ndarray, list)):
-            _backend.module_for(X=X, training_data=posterior.rows)
-        X = _backend.to_numpy(X)
-        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32), order="C")
-        return posterior, as_matrix(X, "X", dtype=np.float64)
-
-    def _own(self, array):
-        """An array where the training data were."""
-        if getattr(self, "_on_gpu", False):
-            return _backend.to_device(array, _backend.usable_device("cuda"))
-        return _backend.to_numpy(array)
-
-    def _shaped(self, values, like=None):
-        values = _backend.like(values, like)
-        values = values.astype(self.y_train_.dtype, copy=False)
-        return values[..., 0] if self.y_train_.ndim == 1 else values
-
-    def _new_noise(self) -> float:
-        if np.ndim(self.noise_variance_):
-            raise ValueError(
-                "include_noise must be False where every training row had its own noise_variance: that of a new row is "
-                "not known; add it to the variance"
-            )
-        return self.noise_variance_
+    def _output(self) -> tuple[np.dtype, bool]:
+        return self.y_train_.dtype, self.y_train_.ndim == 1
 
     def _noise_of_new(self, noise_variance, m: int) -> np.ndarray:
         if noise_variance is None:
@@ -726,14 +614,6 @@ class GPR(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if np.ndim(noise_variance) == 0:
             return np.full(m, check_positive(noise_variance, "noise_variance", zero=True))
         return check_noise_array(noise_variance, m)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_posterior")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.regressor_tags.poor_score = False
-        return tags
 
 
 class _Fit:
@@ -760,13 +640,6 @@ class _Fit:
                 ConvergenceWarning,
                 stacklevel=4,
             )
-
-
-def _finite(values):
-    """``values``, if they are finite."""
-    if not _backend.namespace(values).isfinite(values).all():
-        raise NonFiniteError("the prediction is not finite: the kernel overflows at these inputs; rescale X")
-    return values
 
 
 def objective_value(objective, result) -> float:

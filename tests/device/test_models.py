@@ -12,6 +12,7 @@ from device.gp_classifier_cases import GP_CLASSIFIER
 from device.gplvm_cases import GPLVM, searched
 from device.gpr_cases import GPR
 from device.logistic_cases import LOGISTIC
+from device.sgpr_cases import SGPR
 from helpers import observations, tolerance
 
 import lvmfast as lvm
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:the fit ended before convergence
 CASES = {f"GPR: {name}": case for name, case in GPR.items()} | {f"GPLVM: {name}": case for name, case in GPLVM.items()}
 CASES |= {f"logistic: {name}": case for name, case in LOGISTIC.items()}
 CASES |= {f"PolyaGammaGPClassifier: {name}": case for name, case in GP_CLASSIFIER.items()}
+CASES |= {f"SGPR: {name}": case for name, case in SGPR.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 
@@ -53,6 +55,8 @@ def fitted(kind, xp, **params):
     if kind in CLASSIFIERS:
         params = {"random_state": 1, **CLASSIFIERS[kind], **params}
         return lvm.PolyaGammaGPClassifier(lvm.kernels.RBF(), **params).fit(place(X), place(Y[:, 0] > Y[0, 0]))
+    if kind == "SGPR":
+        return lvm.SGPR(lvm.kernels.RBF(), inducing=6, random_state=0, max_iter=2, **params).fit(place(X), place(Y))
     return lvm.GPLVM(max_iter=2, **params).fit(place(Y))
 
 
@@ -81,6 +85,13 @@ ANSWERS = {
         "fantasies": lambda m, place: m.fantasize(place(NEW), place(Y[None, :5])).predict(place(NEW), return_std=True),
         "attributes": lambda m, _: (m.L_, m.alpha_, m.X_train_, m.y_train_),
     },
+    "SGPR": {
+        "predict": lambda m, place: m.predict(place(NEW), return_std=True),
+        "cov": lambda m, place: m.predict(place(NEW), return_cov=True),
+        "samples": lambda m, place: m.sample_y(place(NEW)),
+        "paths": lambda m, place: m.pathwise_samples(2, random_state=0)(place(NEW)),
+        "attributes": lambda m, _: (m.inducing_, *m.inducing_posterior()),
+    },
     "GPLVM": {
         "transform": lambda m, place: m.transform(place(Y[:3] + 0.1), return_std=True),
         "inverse": lambda m, place: m.inverse_transform(place(NEW), return_std=True),
@@ -94,7 +105,7 @@ ANSWERS = {
         "attributes": lambda m, _: (m.omega_draws_, {"coef": m.coef_draws_, "r_hat": m.r_hat_}),
     },
 }
-KINDS = {"GPR": lvm.GPR, "GPLVM": lvm.GPLVM, "logistic": lvm.PolyaGammaLogisticRegression}
+KINDS = {"GPR": lvm.GPR, "SGPR": lvm.SGPR, "GPLVM": lvm.GPLVM, "logistic": lvm.PolyaGammaLogisticRegression}
 KINDS |= dict.fromkeys(CLASSIFIERS, lvm.PolyaGammaGPClassifier)
 
 
