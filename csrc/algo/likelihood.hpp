@@ -4,6 +4,9 @@
 // time, and logarithms of factorials of counts need the digits.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -76,56 +79,23 @@ class Likelihood {
  public:
   // nodes: x, w and log w of Gauss and Hermite, `count` of each; parameters on the host.
   Likelihood(LikelihoodKind kind, const double* parameters, int64_t size, const double* nodes, int64_t count) {
-    const std::vector<double> constants = likelihood_constants(kind, parameters, size);
+    std::vector<double> constants = likelihood_constants(kind, parameters, size);
     const auto own = static_cast<int64_t>(constants.size());
-    double* data = memory_.reserve(own + 3 * count);
-    if (own > 0) Device::upload(constants.data(), data, own);
-    Device::upload(nodes, data + own, 3 * count);
-    task_ = {kind, size, data, count, data + own};
+    const int64_t stride = (count + kMostLanes - 1) / kMostLanes * kMostLanes;
+    constants.resize(own + 3 * stride);
+    for (int64_t k = 0; k < 3; ++k) std::copy_n(nodes + k * count, count, constants.data() + own + k * stride);
+    const auto total = static_cast<int64_t>(constants.size());
+    double* data = memory_.reserve(total);
+    Device::upload(constants.data(), data, total);
+    Device::wait();  // before the host's copy goes
+    task_ = {kind, size, data, count, stride, data + own};
   }
   const LikelihoodTask<double>& task() const { return task_; }
 
  private:
+  static constexpr int64_t kMostLanes = 8;
   typename Device::template Scratch<double> memory_;
   LikelihoodTask<double> task_;
-};
-
-// Points: y, what else is known of each (or null), and the mean and variance of f (variance null: f itself).
-template <class T>
-struct LikelihoodPoints {
-  const T *y, *own, *mean, *variance;
-};
-
-template <class T>
-struct KnownOfPoint {
-  double value;
-  const double* at;
-  LVM_HD KnownOfPoint(const T* own, int64_t i) : value(own ? static_cast<double>(own[i]) : 0.0), at(own ? &value : nullptr) {}
-};
-
-// E log p(y_i | f_i) and its derivatives; by_parameters (n, parameters) may be null.
-template <class T>
-struct ExpectationsOfPoints {
-  LikelihoodTask<double> task;
-  LikelihoodPoints<T> points;
-  double *value, *by_mean, *by_variance, *by_parameters;
-  LVM_HD void operator()(int64_t i) const {
-    const KnownOfPoint<T> own(points.own, i);
-    Expectation<double> e{};
-    expectation(task, static_cast<double>(points.y[i]), own.at, static_cast<double>(points.mean[i]),
-                static_cast<double>(points.variance[i]), e);
-    value[i] = e.value;
-    by_mean[i] = e.by_mean;
-    by_variance[i] = e.by_variance;
-    if (!by_parameters) return;
-    double* by = by_parameters + i * task.parameters;
-    if (task.kind == LikelihoodKind::ordinal) {  // only the cut points on both sides
-      const auto k = static_cast<int64_t>(points.y[i]);
-      for (int64_t j = 0; j < task.parameters; ++j) by[j] = j == k ? e.by[0] : j == k - 1 ? e.by[1] : 0.0;
-    } else {
-      for (int64_t j = 0; j < task.parameters; ++j) by[j] = e.by[j];
-    }
-  }
 };
 
 // log p(y_i | f_i).

@@ -2,6 +2,8 @@
 // and the mean and variance of y. Closed forms where there are any, else Gauss-Hermite quadrature.
 #pragma once
 
+#include <type_traits>
+
 #include "core/likelihood.hpp"
 
 namespace lvm {
@@ -18,19 +20,35 @@ struct Expectation {
 
 constexpr double kNarrow = 1e-3;  // sqrt(v) over the length on which log p bends
 
-template <bool narrow, class R, class L>
+// Some numbers that lie together, as a number or a pack; and the sum of a pack.
+template <class R>
+LVM_HD void load_lanes(const R* from, R& x) {
+  x = *from;
+}
+template <class R>
+LVM_HD R sum_lanes(R x) {
+  return x;
+}
+
+// P: a number, or a pack; the nodes are then followed by enough without weight.
+template <bool narrow, class P, class R, class L>
 LVM_HD void sum_nodes(const LikelihoodTask<R>& task, const L& likelihood, R m, R s, Expectation<R>& e) {
-  const R *x = task.x, *w = task.w();
-  R value = R(0), slope = R(0), bend = R(0), by[2] = {R(0), R(0)};
-  for (int64_t j = 0; j < task.nodes; ++j) {
-    LikelihoodTerm<R> t{};
-    likelihood.at(m + s * x[j], t);
-    value += w[j] * t.value;
-    slope += w[j] * t.slope;
-    bend += narrow ? w[j] * t.curvature : w[j] * x[j] * t.slope;
-    for (int k = 0; k < L::kParameters; ++k) by[k] += w[j] * t.by[k];
+  constexpr int kWidth = sizeof(P) / sizeof(R);
+  const R *xs = task.x, *ws = task.w();
+  P value = P(0.0), slope = P(0.0), bend = P(0.0), by[2] = {P(0.0), P(0.0)};
+  for (int64_t j = 0; j < task.nodes; j += kWidth) {
+    P x, w;
+    load_lanes(xs + j, x);
+    load_lanes(ws + j, w);
+    LikelihoodTerm<P> t{};
+    likelihood.at(P(m) + P(s) * x, t);
+    value = value + w * t.value;
+    slope = slope + w * t.slope;
+    bend = bend + w * (narrow ? t.curvature : x * t.slope);
+    for (int k = 0; k < L::kParameters; ++k) by[k] = by[k] + w * t.by[k];
   }
-  e = {value, slope, R(0.5) * (narrow ? bend : bend / s), {by[0], by[1]}};
+  const R half = R(0.5) * sum_lanes(bend);
+  e = {sum_lanes(value), sum_lanes(slope), narrow ? half : half / s, {sum_lanes(by[0]), sum_lanes(by[1])}};
 }
 
 // Of the wide integrals of the logistic function: 24 nodes t and weights of Gauss for log(1 + exp(-t)), t >= 0.
@@ -42,22 +60,26 @@ constexpr double kWide = 2.0;  // the variance from which on they are taken
 // Gauss and Hermite's nodes miss the bend of width 4 at 0 when sqrt(v) is large; here the normal density is what is taken
 // for a polynomial, and the larger v the better. Both rules are within 3e-8 at v = 2 (20 nodes there). The derivatives are
 // those of the sum.
-template <class R>
+template <class P, class R>
 LVM_HD void wide_log_logistic(const R* nodes, R m, R v, Expectation<R>& e) {
+  constexpr int kWidth = sizeof(P) / sizeof(R);
   const R s = sqrt_(v), inverse = R(1) / s;
   R phi;
   const R below = normal_cdf(-m * inverse, phi);
-  R value = m * below - s * phi, by_m = below, by_v = R(-0.5) * phi * inverse;
-  const R height = R(0.39894228040143267794) * inverse;
-  for (int k = 0; k < kWideNodes; ++k) {
-    const R t = nodes[k], weight = nodes[kWideNodes + k] * height;
-    const R up = (t - m) * inverse, down = (-t - m) * inverse;
-    const R at_up = weight * exp_(R(-0.5) * up * up), at_down = weight * exp_(R(-0.5) * down * down);
-    value -= at_up + at_down;
-    by_m -= (at_up * up + at_down * down) * inverse;
-    by_v -= R(0.5) * (at_up * (up * up - R(1)) + at_down * (down * down - R(1))) * inverse * inverse;
+  P value = P(0.0), by_m = P(0.0), by_v = P(0.0);
+  for (int k = 0; k < kWideNodes; k += kWidth) {
+    P t, weight;
+    load_lanes(nodes + k, t);
+    load_lanes(nodes + kWideNodes + k, weight);
+    const P up = (t - P(m)) * P(inverse), down = (t + P(m)) * P(inverse);
+    const P at_up = weight * exp_(P(-0.5) * up * up), at_down = weight * exp_(P(-0.5) * down * down);
+    value = value + (at_up + at_down);
+    by_m = by_m + (at_up * up - at_down * down);
+    by_v = by_v + (at_up * (up * up - P(1.0)) + at_down * (down * down - P(1.0)));
   }
-  e = {value, by_m, by_v, {R(0), R(0)}};
+  const R height = R(0.39894228040143267794) * inverse;
+  e = {m * below - s * phi - height * sum_lanes(value), below - height * inverse * sum_lanes(by_m),
+       R(-0.5) * inverse * (phi + height * inverse * sum_lanes(by_v)), {R(0), R(0)}};
 }
 
 // log E 1 / (1 + exp(-f)) = log(Phi(m / s) + sum_k W'_k (N(-t_k; m, v) - N(t_k; m, v))), f ~ N(m, v), v >= kWide.
@@ -86,11 +108,22 @@ LVM_HD R wide_log_probability(const R* nodes, R m, R v) {
   return factor + (upper ? log1p_(-exp_(more) * p) : more + log_(p));
 }
 
-template <class R>
+template <class R, class P>
 struct ExpectationOf {
   const LikelihoodTask<R>& task;
   R m, v;
   Expectation<R>& e;
+
+  template <class L>
+  LVM_HD void quadrature(const L& likelihood) const {
+    using Lanes = std::conditional_t<L::kLanes, P, R>;
+    const R s = sqrt_(v);
+    if (s < R(kNarrow) * likelihood.scale()) {
+      sum_nodes<true, Lanes>(task, likelihood, m, s, e);
+    } else {
+      sum_nodes<false, Lanes>(task, likelihood, m, s, e);
+    }
+  }
   template <class L>
   LVM_HD void operator()(const L& likelihood) const {
     if constexpr (L::kClosed) {
@@ -98,30 +131,20 @@ struct ExpectationOf {
       likelihood.closed(m, v, t);
       e = {t.value, t.slope, R(0.5) * t.curvature, {t.by[0], t.by[1]}};
     } else {
-      const R s = sqrt_(v);
-      if (s < R(kNarrow) * likelihood.scale()) {
-        sum_nodes<true>(task, likelihood, m, s, e);
-      } else {
-        sum_nodes<false>(task, likelihood, m, s, e);
-      }
+      quadrature(likelihood);
     }
   }
   LVM_HD void operator()(const BernoulliLogit<R>& likelihood) const {
-    if (v >= R(kWide)) {
-      wide_log_logistic(task.constants, likelihood.sign * m, v, e);
-      e.by_mean *= likelihood.sign;
-    } else if (v < R(kNarrow * kNarrow)) {
-      sum_nodes<true>(task, likelihood, m, sqrt_(v), e);
-    } else {
-      sum_nodes<false>(task, likelihood, m, sqrt_(v), e);
-    }
+    if (v < R(kWide)) return quadrature(likelihood);
+    wide_log_logistic<P>(task.constants, likelihood.sign * m, v, e);
+    e.by_mean *= likelihood.sign;
   }
 };
 
 // E log p(y | f) with its derivatives, f ~ N(m, v), v >= 0.
-template <class R>
+template <class P, class R>
 LVM_HD void expectation(const LikelihoodTask<R>& task, R y, const R* own, R m, R v, Expectation<R>& e) {
-  const ExpectationOf<R> f = {task, m, v, e};
+  const ExpectationOf<R, P> f = {task, m, v, e};
   with_likelihood(task, y, own, f);
 }
 
@@ -270,5 +293,45 @@ LVM_HD LikelihoodMoments<R> predictive_moments(const LikelihoodTask<R>& task, co
   with_likelihood(task, R(0), own, f);
   return result;
 }
+
+// Points: y, what else is known of each (or null), and the mean and variance of f (variance null: f itself).
+template <class T>
+struct LikelihoodPoints {
+  const T *y, *own, *mean, *variance;
+};
+
+template <class T>
+struct KnownOfPoint {
+  double value;
+  const double* at;
+  LVM_HD KnownOfPoint(const T* own, int64_t i) : value(own ? static_cast<double>(own[i]) : 0.0), at(own ? &value : nullptr) {}
+};
+
+// E log p(y_i | f_i) and its derivatives; by_parameters (n, parameters) may be null.
+template <class T>
+struct ExpectationsOfPoints {
+  LikelihoodTask<double> task;
+  LikelihoodPoints<T> points;
+  double *value, *by_mean, *by_variance, *by_parameters;
+  LVM_HD void operator()(int64_t i) const { at<double>(i); }
+  template <class P>
+  LVM_HD void at(int64_t i) const {
+    const KnownOfPoint<T> own(points.own, i);
+    Expectation<double> e{};
+    expectation<P>(task, static_cast<double>(points.y[i]), own.at, static_cast<double>(points.mean[i]),
+                   static_cast<double>(points.variance[i]), e);
+    value[i] = e.value;
+    by_mean[i] = e.by_mean;
+    by_variance[i] = e.by_variance;
+    if (!by_parameters) return;
+    double* by = by_parameters + i * task.parameters;
+    if (task.kind == LikelihoodKind::ordinal) {  // only the cut points on both sides
+      const auto k = static_cast<int64_t>(points.y[i]);
+      for (int64_t j = 0; j < task.parameters; ++j) by[j] = j == k ? e.by[0] : j == k - 1 ? e.by[1] : 0.0;
+    } else {
+      for (int64_t j = 0; j < task.parameters; ++j) by[j] = e.by[j];
+    }
+  }
+};
 
 }  // namespace lvm

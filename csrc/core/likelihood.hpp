@@ -1,7 +1,8 @@
 // Likelihoods p(y | f) of one latent number f: the logarithm at one point y, its derivatives, and the mean and variance of y.
 //
 // Every likelihood is a struct made for one point: from its constants (likelihood_constants in algo/likelihood.hpp says
-// what they are), y, and what else is known of the point. All constants of log p are there, in nats.
+// what they are), y, and what else is known of the point. All constants of log p are there, in nats. Where kLanes says so
+// `at` takes packs of f as well as numbers.
 #pragma once
 
 #include "core/special.hpp"
@@ -20,10 +21,11 @@ struct LikelihoodTask {
   int64_t parameters;  // how many it has
   const R* constants;
   int64_t nodes;  // how many of Gauss and Hermite there are
-  const R* x;     // for N(0, 1), then as many weights w, which sum to 1, and as many log w
+  int64_t stride;  // from x to the weights w, which sum to 1, and on to log w; what lies between has no weight
+  const R* x;      // for N(0, 1)
 
-  LVM_HD const R* w() const { return x + nodes; }
-  LVM_HD const R* log_w() const { return x + 2 * nodes; }
+  LVM_HD const R* w() const { return x + stride; }
+  LVM_HD const R* log_w() const { return x + 2 * stride; }
 };
 
 // log p(y | f), two derivatives by f, and those by parameters.
@@ -41,41 +43,38 @@ struct LikelihoodMoments {
 // The mean of y above 0: exp(f) or log(1 + exp(f)), by its logarithm eta with two derivatives.
 struct ExpLink {
   static constexpr bool kExp = true;
-  template <class R>
-  LVM_HD static R log_mean(R f, R& slope, R& curvature) {
-    slope = R(1);
-    curvature = R(0);
+  template <class P>
+  LVM_HD static P log_mean(P f, P& slope, P& curvature) {
+    slope = P(1.0);
+    curvature = P(0.0);
     return f;
   }
 };
 struct SoftplusLink {
   static constexpr bool kExp = false;
-  template <class R>
-  LVM_HD static R log_mean(R f, R& slope, R& curvature) {
-    const R e = exp_(f < R(0) ? f : -f), l = log1p_(e);
-    if (f < R(-30)) {  // softplus(f) = e (1 - e / 2 + ...)
-      slope = R(1) - R(0.5) * e;
-      curvature = R(-0.5) * e;
-      return f - R(0.5) * e;
-    }
-    const R y = f < R(0) ? l : f + l, p = (f < R(0) ? e : R(1)) / (R(1) + e);
-    slope = p / y;
-    curvature = slope * (R(1) - p - slope);
-    return log_(y);
+  template <class P>
+  LVM_HD static P log_mean(P f, P& slope, P& curvature) {
+    const P e = exp_(P(0.0) - abs_(f)), l = log1p_(e), zero = P(0.0), one = P(1.0), low = P(-30.0);
+    // Far below 0, softplus(f) = e (1 - e / 2 + ...).
+    const P y = if_less_(f, low, one, max_(f, zero) + l), p = if_less_(f, zero, e, one) / (one + e), ratio = p / y;
+    slope = if_less_(f, low, one - P(0.5) * e, ratio);
+    curvature = if_less_(f, low, P(-0.5) * e, ratio * (one - p - ratio));
+    return if_less_(f, low, f - P(0.5) * e, log_(y));
   }
 };
 
 // Where y's mean depends on f through eta alone: the chain rule, from derivatives by eta in t.
-template <class R>
-LVM_HD void chain_link(R slope, R curvature, LikelihoodTerm<R>& t) {
+template <class P>
+LVM_HD void chain_link(P slope, P curvature, LikelihoodTerm<P>& t) {
   t.curvature = t.curvature * slope * slope + t.slope * curvature;
-  t.slope *= slope;
+  t.slope = t.slope * slope;
 }
 
 // N(y | f, variance); the variance is a parameter, or known of the point.
 template <class R>
 struct GaussianLikelihood {
   static constexpr bool kClosed = true;
+  static constexpr bool kLanes = false;
   static constexpr int kParameters = 1;
   R y, variance;
   bool known;
@@ -98,15 +97,17 @@ struct GaussianLikelihood {
 template <class R>
 struct BernoulliLogit {
   static constexpr bool kClosed = false;
+  static constexpr bool kLanes = true;
   static constexpr int kParameters = 0;
   R sign;
   LVM_HD BernoulliLogit(const LikelihoodTask<R>&, R y, const R*) : sign(y > R(0) ? R(1) : R(-1)) {}
   LVM_HD R scale() const { return R(1); }
-  LVM_HD void at(R f, LikelihoodTerm<R>& t) const {
-    const R z = sign * f, e = exp_(z < R(0) ? z : -z), inverse = R(1) / (R(1) + e);
-    t.value = (z < R(0) ? z : R(0)) - log1p_(e);
-    t.slope = sign * (z < R(0) ? inverse : e * inverse);
-    t.curvature = -e * inverse * inverse;
+  template <class P>
+  LVM_HD void at(P f, LikelihoodTerm<P>& t) const {
+    const P z = P(sign) * f, e = exp_(P(0.0) - abs_(z)), inverse = P(1.0) / (P(1.0) + e);
+    t.value = min_(z, P(0.0)) - log1p_(e);
+    t.slope = P(sign) * inverse * if_less_(z, P(0.0), P(1.0), e);
+    t.curvature = P(-1.0) * e * inverse * inverse;
   }
   LVM_HD LikelihoodMoments<R> moments(R f) const {
     const R e = exp_(f < R(0) ? f : -f), inverse = R(1) / (R(1) + e);
@@ -118,16 +119,18 @@ struct BernoulliLogit {
 template <class R>
 struct BernoulliProbit {
   static constexpr bool kClosed = false;
+  static constexpr bool kLanes = true;
   static constexpr int kParameters = 0;
   R sign;
   LVM_HD BernoulliProbit(const LikelihoodTask<R>&, R y, const R*) : sign(y > R(0) ? R(1) : R(-1)) {}
   LVM_HD R scale() const { return R(1); }
-  LVM_HD void at(R f, LikelihoodTerm<R>& t) const {
-    R ratio;
-    const R z = sign * f;
+  template <class P>
+  LVM_HD void at(P f, LikelihoodTerm<P>& t) const {
+    P ratio;
+    const P z = P(sign) * f;
     t.value = log_normal_cdf(z, ratio);
-    t.slope = sign * ratio;
-    t.curvature = -ratio * (z + ratio);
+    t.slope = P(sign) * ratio;
+    t.curvature = P(-1.0) * ratio * (z + ratio);
   }
   LVM_HD LikelihoodMoments<R> moments(R f) const {
     R density;
@@ -140,18 +143,20 @@ struct BernoulliProbit {
 template <class R, class Link>
 struct PoissonLikelihood {
   static constexpr bool kClosed = Link::kExp;
+  static constexpr bool kLanes = true;
   static constexpr int kParameters = 0;
   R y, exposure, constant;
   LVM_HD PoissonLikelihood(const LikelihoodTask<R>&, R y_, const R* own) : y(y_), exposure(own ? *own : R(1)) {
     constant = -log_gamma(y + R(1)) + (own ? y * log_(exposure) : R(0));
   }
   LVM_HD R scale() const { return R(1); }
-  LVM_HD void at(R f, LikelihoodTerm<R>& t) const {
-    R slope, curvature;
-    const R eta = Link::log_mean(f, slope, curvature), mean = exposure * exp_(eta);
-    t.value = y * eta - mean + constant;
-    t.slope = y - mean;
-    t.curvature = -mean;
+  template <class P>
+  LVM_HD void at(P f, LikelihoodTerm<P>& t) const {
+    P slope, curvature;
+    const P eta = Link::log_mean(f, slope, curvature), mean = P(exposure) * exp_(eta);
+    t.value = P(y) * eta - mean + P(constant);
+    t.slope = P(y) - mean;
+    t.curvature = P(-1.0) * mean;
     chain_link(slope, curvature, t);
   }
   LVM_HD void closed(R m, R v, LikelihoodTerm<R>& t) const {
@@ -175,19 +180,22 @@ struct PoissonLikelihood {
 template <class R>
 struct StudentTLikelihood {
   static constexpr bool kClosed = false;
+  static constexpr bool kLanes = true;
   static constexpr int kParameters = 2;
   R y, inverse, nu, constant, by_nu;
   LVM_HD StudentTLikelihood(const LikelihoodTask<R>& task, R y_, const R*)
       : y(y_), inverse(R(1) / task.constants[0]), nu(task.constants[1]), constant(task.constants[2]),
         by_nu(task.constants[3]) {}
   LVM_HD R scale() const { return R(1) / inverse; }
-  LVM_HD void at(R f, LikelihoodTerm<R>& t) const {
-    const R e = (y - f) * inverse, q = e * e, u = q / nu, weight = (nu + R(1)) / (nu + q);
-    t.value = constant - R(0.5) * (nu + R(1)) * log1p_(u);
-    t.slope = weight * e * inverse;
-    t.curvature = weight * inverse * inverse * (q - nu) / (nu + q);
-    t.by[0] = (weight * q - R(1)) * inverse;
-    t.by[1] = by_nu - R(0.5) * (log1p_minus(u) + u * (u - R(1) / nu) / (R(1) + u));
+  template <class P>
+  LVM_HD void at(P f, LikelihoodTerm<P>& t) const {
+    const P e = (P(y) - f) * P(inverse), q = e * e, u = q * P(R(1) / nu), near = P(R(1) / nu) / (P(1.0) + u);
+    const P weight = P(nu + R(1)) * near;
+    t.value = P(constant) - P(R(0.5) * (nu + R(1))) * log1p_(u);
+    t.slope = weight * e * P(inverse);
+    t.curvature = weight * P(inverse * inverse) * (q - P(nu)) * near;
+    t.by[0] = (weight * q - P(1.0)) * P(inverse);
+    t.by[1] = P(by_nu) - P(0.5) * (log1p_minus(u) + u * (u - P(R(1) / nu)) * near * P(nu));
   }
   LVM_HD LikelihoodMoments<R> moments(R f) const {
     const R nan = R(NAN), s = R(1) / inverse;
@@ -199,6 +207,7 @@ struct StudentTLikelihood {
 template <class R>
 struct BetaLikelihood {
   static constexpr bool kClosed = false;
+  static constexpr bool kLanes = false;
   static constexpr int kParameters = 1;
   R phi, log_y, log_1my, constant, psi;
   LVM_HD BetaLikelihood(const LikelihoodTask<R>& task, R y, const R*)
@@ -239,18 +248,23 @@ struct BetaLikelihood {
 template <class R, class Link>
 struct GammaLikelihood {
   static constexpr bool kClosed = Link::kExp;
+  static constexpr bool kLanes = false;
   static constexpr int kParameters = 1;
   R log_y, alpha, constant, by_alpha;
   LVM_HD GammaLikelihood(const LikelihoodTask<R>& task, R y, const R*)
       : log_y(log_(y)), alpha(task.constants[0]), constant(task.constants[1]), by_alpha(task.constants[2]) {}
   LVM_HD R scale() const { return R(1); }
-  LVM_HD void at(R f, LikelihoodTerm<R>& t) const {
-    R slope, curvature;
-    const R eta = Link::log_mean(f, slope, curvature);
-    by_log_mean(log_y - eta, R(0), t);
+  template <class P>
+  LVM_HD void at(P f, LikelihoodTerm<P>& t) const {
+    P slope, curvature;
+    const P eta = Link::log_mean(f, slope, curvature), d = P(log_y) - eta;
+    by_log_mean(d, expm1_(d), t);
     chain_link(slope, curvature, t);
   }
-  LVM_HD void closed(R m, R v, LikelihoodTerm<R>& t) const { by_log_mean(log_y - m, R(0.5) * v, t); }
+  LVM_HD void closed(R m, R v, LikelihoodTerm<R>& t) const {
+    const R d = log_y - m;
+    by_log_mean(d, expm1_(d + R(0.5) * v), t);
+  }
   LVM_HD LikelihoodMoments<R> moments(R f) const {
     R slope, curvature;
     const R mean = exp_(Link::log_mean(f, slope, curvature));
@@ -262,13 +276,13 @@ struct GammaLikelihood {
   }
 
  private:
-  // d = log y - eta; more: what E log of exp(-eta) has beyond -E eta.
-  LVM_HD void by_log_mean(R d, R more, LikelihoodTerm<R>& t) const {
-    const R excess = expm1_(d + more);
-    t.value = alpha * (d - excess) + constant - log_y;
-    t.slope = alpha * excess;
-    t.curvature = -alpha * (R(1) + excess);
-    t.by[0] = d - excess + by_alpha;
+  // d = log y - E eta, excess = y E exp(-eta) - 1.
+  template <class P>
+  LVM_HD void by_log_mean(P d, P excess, LikelihoodTerm<P>& t) const {
+    t.value = P(alpha) * (d - excess) + P(constant - log_y);
+    t.slope = P(alpha) * excess;
+    t.curvature = P(-alpha) * (P(1.0) + excess);
+    t.by[0] = d - excess + P(by_alpha);
   }
 };
 
@@ -276,6 +290,7 @@ struct GammaLikelihood {
 template <class R, class Link>
 struct NegativeBinomialLikelihood {
   static constexpr bool kClosed = false;
+  static constexpr bool kLanes = true;
   static constexpr int kParameters = 1;
   R y, alpha, r, log_alpha, constant, by_r;
   LVM_HD NegativeBinomialLikelihood(const LikelihoodTask<R>& task, R y_, const R*)
@@ -283,17 +298,19 @@ struct NegativeBinomialLikelihood {
     constant = log_rising(r, y, by_r) - log_gamma(y + R(1));
   }
   LVM_HD R scale() const { return R(1); }
-  LVM_HD void at(R f, LikelihoodTerm<R>& t) const {
-    R slope, curvature;
-    const R eta = Link::log_mean(f, slope, curvature), z = eta + log_alpha, e = exp_(z < R(0) ? z : -z);
-    const R inverse = R(1) / (R(1) + e), p = z < R(0) ? e * inverse : inverse, q = z < R(0) ? inverse : e * inverse;
-    const R l = log1p_(e) + (z < R(0) ? R(0) : z);  // log(1 + alpha lambda)
-    t.value = y * (eta - l) - r * l + constant;
-    t.slope = y * q - r * p;
-    t.curvature = -(y + r) * p * q;
-    // By 1 / alpha: -alpha^2 d / d alpha. log(1 + u) - u / (1 + u) with u = alpha lambda, where it would cancel.
-    const R rest = z < R(-1) ? log1p_minus(e) + e * p : l - p;
-    t.by[0] = r * r * (rest - by_r) - r * y * p;
+  template <class P>
+  LVM_HD void at(P f, LikelihoodTerm<P>& t) const {
+    P slope, curvature;
+    const P eta = Link::log_mean(f, slope, curvature), z = eta + P(log_alpha), e = exp_(P(0.0) - abs_(z));
+    const P zero = P(0.0), one = P(1.0), inverse = one / (one + e);
+    const P p = inverse * if_less_(z, zero, e, one), q = inverse * if_less_(z, zero, one, e);
+    const P l = log1p_(e) + max_(z, zero);  // log(1 + alpha lambda)
+    t.value = P(y) * (eta - l) - P(r) * l + P(constant);
+    t.slope = P(y) * q - P(r) * p;
+    t.curvature = P(-y - r) * p * q;
+    // By r = 1 / alpha, times -r^2. log(1 + u) - u / (1 + u) with u = alpha lambda, where it would cancel.
+    const P rest = if_less_(z, P(-1.0), log1p_minus(e) + e * p, l - p);
+    t.by[0] = P(r * r) * (rest - P(by_r)) - P(r * y) * p;
     chain_link(slope, curvature, t);
   }
   LVM_HD LikelihoodMoments<R> moments(R f) const {
@@ -312,6 +329,7 @@ struct NegativeBinomialLikelihood {
 template <class R>
 struct OrdinalLikelihood {
   static constexpr bool kClosed = false;
+  static constexpr bool kLanes = false;
   static constexpr int kParameters = 2;
   R low, high;
   LVM_HD OrdinalLikelihood(const LikelihoodTask<R>& task, R y, const R*) {
