@@ -132,8 +132,8 @@ class _Classes(Likelihood):
 class Softmax(_Classes):
     r"""Classes: ``p(y = c | f) = exp(f_c) / sum_k exp(f_k)``; y is 0, ..., C - 1.
 
-    Expectations have no closed form; they are means over ``n_samples`` fixed points that stand for a normal distribution
-    in C dimensions: Sobol's sequence, shifted, with every point's negative, and the covariance made exactly I. The same
+    Expectations have no closed form; they are means over ``n_samples`` fixed points that stand for a normal
+    distribution in C dimensions: Sobol's, shifted, with every point's negative, and the covariance made I. The same
     points serve every observation and every call, so that an expectation is a smooth function, and derivatives are
     those of the mean that is computed. (By a variance below 1e-6: those of its limit.)
 
@@ -141,12 +141,12 @@ class Softmax(_Classes):
     ----------
     n_classes : int >= 2
     n_samples : int, default=256
-        Even. The error falls with nearly its inverse.
+        Even. ``E log p`` is within about 0.005 with 256, 0.003 with 1024 (variances of 0.2 to 2, ten classes).
 
     References
     ----------
-    Kingma & Welling (2014), Auto-encoding variational Bayes, eq. 4 (reparametrisation); Owen (2013), Monte Carlo theory,
-    methods and examples, ch. 15-17 (Sobol's points).
+    Kingma & Welling (2014), Auto-encoding variational Bayes, eq. 4 (reparametrisation); Owen (2013), Monte Carlo
+    theory, methods and examples, ch. 15-17 (Sobol's points).
     """
 
     def __init__(self, n_classes, *, n_samples=256):
@@ -169,7 +169,8 @@ class RobustMax(_Classes):
     r"""Classes with wrong labels: ``p(y = c | f) = 1 - epsilon`` if ``f_c`` is the largest, else ``epsilon / (C - 1)``.
 
     ``E log p = P log(1 - epsilon) + (1 - P) log(epsilon / (C - 1))``, where
-    ``P = E prod_{c != y} Phi((f_y - m_c) / sqrt(v_c))``, ``f_y ~ N(m_y, v_y)``, by quadrature; two classes in closed form.
+    ``P = E prod_{c != y} Phi((f_y - m_c) / sqrt(v_c))``, ``f_y ~ N(m_y, v_y)``, by quadrature; of two classes in closed
+    form.
 
     Parameters
     ----------
@@ -177,8 +178,8 @@ class RobustMax(_Classes):
     epsilon : float > 0 and < 1, default=1e-3
         How often a label is wrong. Not learned.
     n_nodes : int, default=20
-        Of Gauss-Hermite quadrature. With equal variances P is within 1e-3; a class with far less variance than the
-        label's makes a step of Phi, which needs more nodes.
+        Of Gauss-Hermite quadrature. P is within 2e-4 for variances like one another (0.5 to 1.5, ten classes), within
+        7e-3 where they differ tenfold: a class with less variance than the label's makes a step of Phi.
 
     References
     ----------

@@ -13,12 +13,12 @@ MOST_DEGREE = 8  # of the Hermite polynomials by which derivatives are taken
 
 
 class Custom(Likelihood):
-    r"""A likelihood given by ``log p(y | f)`` alone, by Gauss-Hermite quadrature; nothing is differentiated by the user.
+    r"""A likelihood given by ``log p(y | f)`` alone, by Gauss-Hermite quadrature; the user differentiates nothing.
 
     ``E log p = sum_j w_j g(m + sqrt(v) x_j)`` with ``g(f) = log p(y | f)``. Derivatives are those of the expectation of
-    a polynomial through the same values: ``sum_j w_j x_j g_j / sqrt(v)`` by m and ``sum_j w_j (x_j^2 - 1) g_j / (2 v)`` by v
-    (Stein's identities). They are what the expectation's derivatives are, up to the error of the quadrature, and not the
-    derivatives of the sum to the last digit. Where ``sqrt(v) < step * max(1, |m|)`` the values are taken at nodes that
+    a polynomial through the same values: ``sum_j w_j x_j g_j / sqrt(v)`` by m, ``sum_j w_j (x_j^2 - 1) g_j / (2 v)`` by
+    v (Stein's identities). They are the expectation's derivatives up to the error of the quadrature, and not those of
+    the sum to the last digit. Where ``sqrt(v) < step * max(1, |m|)`` the values are taken at nodes that
     far apart and the series is evaluated for the true v, so that derivatives keep about ten digits down to v = 0.
 
     Parameters
@@ -105,7 +105,7 @@ class Custom(Likelihood):
         return value.reshape(shape).astype(dtype, copy=False)
 
     def predict(self, mean, variance):
-        """The mean and the variance of y with ``f ~ N(mean, variance)``, from the functions ``mean`` and ``variance``."""
+        """The mean and variance of y with ``f ~ N(mean, variance)``, from the functions ``mean`` and ``variance``."""
         if self.mean is None or self.variance is None:
             raise ValueError("predict needs the mean and variance of y given f; give Custom mean= and variance=")
         _, shape, dtype, _, _, m, v = self._arguments(None, mean, variance, {})
