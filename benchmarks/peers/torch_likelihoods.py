@@ -8,7 +8,9 @@ def densities(torch):
     F = torch.nn.functional
 
     def student_t(y, f, scale, df):
-        constant = torch.lgamma(0.5 * (df + 1)) - torch.lgamma(0.5 * df) - 0.5 * torch.log(df * np.pi) - torch.log(scale)
+        constant = (
+            torch.lgamma(0.5 * (df + 1)) - torch.lgamma(0.5 * df) - 0.5 * torch.log(df * np.pi) - torch.log(scale)
+        )
         return constant - 0.5 * (df + 1) * torch.log1p(((y - f) / scale) ** 2 / df)
 
     def negative_binomial(y, f, dispersion):
@@ -31,7 +33,7 @@ def expectations(name, y, mean, variance, parameters, n_nodes):
     x, w = np.polynomial.hermite_e.hermegauss(n_nodes)
     x, w = torch.tensor(x), torch.tensor(w / w.sum())
     y = torch.tensor(y)
-    leaves = [torch.tensor(a, requires_grad=True) for a in (mean, variance, *map(float, parameters))]
+    leaves = [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in (mean, variance, *parameters)]
     density = densities(torch)[name]
 
     def run():

@@ -85,15 +85,21 @@ LVM_HD R softmax_predictive(const MulticlassTask<R>& task, const ClassLatents<R,
   return most + log_(sum / static_cast<R>(task.nodes));
 }
 
+// The square of its inverse is a number.
+template <class R>
+LVM_HD R least_std() {
+  return static_cast<R>(sizeof(R) == 8 ? 1e-150 : 1e-18);
+}
+
 template <class R, class T>
 LVM_HD R class_std(const ClassLatents<R, T>& q, int64_t c) {
-  return max_(q.std(c), R(1e-150));  // a step where there is no variance
+  return max_(q.std(c), least_std<R>());  // a step where there is no variance
 }
 
 template <class R, class T>
 LVM_HD R largest_of_two(const ClassLatents<R, T>& q, int64_t y, R factor, R* by_mean, R* by_variance) {
   const int64_t other = 1 - y;
-  const R variance = max_(static_cast<R>(q.v[0]) + static_cast<R>(q.v[1]), R(1e-300));
+  const R variance = max_(static_cast<R>(q.v[0]) + static_cast<R>(q.v[1]), least_std<R>() * least_std<R>());
   const R inverse = R(1) / sqrt_(variance), z = (q.mean(y) - q.mean(other)) * inverse;
   R density;
   const R p = normal_cdf(z, density);

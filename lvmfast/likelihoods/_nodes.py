@@ -15,7 +15,7 @@ MOST_NODES = 200  # the weights of more are below the smallest numbers
 
 
 def gauss_hermite(n_nodes: int) -> np.ndarray:
-    """Nodes x, weights w, which sum to 1, and log w, (3, n): ``sum w g(x) = E g(z)``, z ~ N(0, 1), for degrees < 2 n."""
+    """Nodes x, weights w and log w, (3, n): ``sum w g(x) = E g(z)``, z ~ N(0, 1), for polynomials of degree < 2 n."""
     if check_integer(n_nodes, "n_nodes", 1) > MOST_NODES:
         raise ValueError(f"n_nodes must be an integer >= 1 and <= {MOST_NODES}, got {n_nodes!r}")
     return _gauss_hermite(int(n_nodes))

@@ -197,7 +197,7 @@ class StudentT(_Points):
     df : float > 0, default=4.0
         y has a mean if it is above 1, a variance if it is above 2.
     n_nodes : int, default=20
-        Of Gauss-Hermite quadrature; a ``scale`` below the standard deviation of f needs more: with 20 nodes and 4 degrees
+        Of Gauss-Hermite quadrature; a ``scale`` below the standard deviation of f needs more: with 20 and 4 degrees
         ``E log p`` is within 2e-7 where they are equal, 3e-4 at a half, 0.05 at a fifth.
 
     References

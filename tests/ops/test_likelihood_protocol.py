@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import sklearn.base
 from helpers import differences
@@ -191,7 +192,9 @@ def test_ordered(rng):
         ordered.inverse([1.0, 1.0])
     with pytest.raises(ValueError, match=r"u must have shape \(k,\)"):
         ordered.forward([[1.0]])
-    assert ordered == bijectors.Ordered() and hash(ordered) == hash(bijectors.Ordered()) and repr(ordered) == "Ordered()"
+    assert (
+        ordered == bijectors.Ordered() and hash(ordered) == hash(bijectors.Ordered()) and repr(ordered) == "Ordered()"
+    )
 
 
 @pytest.mark.parametrize("model", [m for m, _, _ in MODELS if not isinstance(m, Custom)], ids=repr)
@@ -208,7 +211,9 @@ def test_draws(model):
     assert model.sample(f[:3].astype(np.float32), rng=3).dtype == np.float32
     if isinstance(model, (Gaussian, StudentT, Beta, Gamma)):
         inner = np.quantile(y, np.linspace(0, 1, 11))[1:-1]
-        low, high = (-60.0, 60.0) if isinstance(model, (Gaussian, StudentT)) else (0.0, 1.0 if type(model) is Beta else 60)
+        low, high = (
+            (-60.0, 60.0) if isinstance(model, (Gaussian, StudentT)) else (0.0, 1.0 if type(model) is Beta else 60)
+        )
         edges = np.round([low, *inner, high], 2)  # rounded: not the draws' own quantiles
         p = []
         for a, b in zip(edges[:-1], edges[1:], strict=True):
@@ -217,7 +222,9 @@ def test_draws(model):
             p.append(0.5 * (b - a) * weights @ np.exp(model.log_density(at, np.full(200, 0.4))))
         counts = np.histogram(y, edges)[0]
     else:
-        k = np.arange(2 if isinstance(model, Bernoulli) else 3 if not isinstance(model, (Poisson, NegativeBinomial)) else 9)
+        k = np.arange(
+            2 if isinstance(model, Bernoulli) else 3 if not isinstance(model, (Poisson, NegativeBinomial)) else 9
+        )
         p = np.exp(model.log_density(k, f[: len(k)]))
         counts = np.array([(y == a).sum() for a in k])
     p = np.append(p, max(1 - sum(p), 0.0))
@@ -225,6 +232,20 @@ def test_draws(model):
     p, counts = (p[:-1], counts[:-1]) if p[-1] * n < 5 else (p, counts)
     statistic = ((counts - n * p) ** 2 / (n * p)).sum()
     assert statistic < scipy.stats.chi2.isf(1e-6, len(p) - 1), (counts, n * p)
+
+
+@pytest.mark.parametrize("model", [m for m, _, _ in MODELS if hasattr(m, "n_nodes") and m.n_latents == 1], ids=repr)
+@pytest.mark.parametrize("n_nodes", [7, 20])
+def test_instruction_sets(instruction_set, model, n_nodes, rng):
+    """Every set of instructions gives the sum that its formula says, of values taken one by one."""
+    if getattr(model, "link", "") == "exp" and not isinstance(model, NegativeBinomial):
+        model = model.copy().set_params(link="softplus")  # the other is in closed form
+    model = model.copy().set_params(n_nodes=n_nodes)
+    m, v = rng.normal(size=50), rng.uniform(0.0, 1.9, 50)
+    y = np.full(50, next(y for other, y, _ in MODELS if type(other) is type(model)))
+    x, w = scipy.special.roots_hermitenorm(n_nodes)
+    at = model.log_density(y[:, None], m[:, None] + np.sqrt(v)[:, None] * x)
+    np.testing.assert_allclose(model.expected_log_density(y, m, v), at @ w / w.sum(), rtol=1e-12, atol=1e-13)
 
 
 def test_threads(set_num_threads, rng):

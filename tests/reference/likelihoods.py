@@ -169,7 +169,7 @@ def moments(name, m, v, **parameters):
     return total, w @ variance + w @ (mean - total) ** 2
 
 
-def largest(m, v, c, step=0.002):
+def largest(m, v, c, step=0.01):
     """P(f_c is the largest of independent f_k ~ N(m_k, v_k))."""
     x, w = grid(step)
     f = m[c] + np.sqrt(v[c]) * x
