@@ -107,6 +107,7 @@ struct Multiclass {
     check_shape(nodes, {softmax ? -1 : 2, softmax ? static_cast<py::ssize_t>(classes) : -1}, "nodes");
     double* data = memory.reserve(nodes.size());
     Device::upload(nodes.data(), data, nodes.size());
+    Device::wait();  // before the host's copy goes
     task = {classes, nodes.shape(softmax ? 0 : 1), data, epsilon};
   }
 };
