@@ -1,6 +1,6 @@
 """lvmfast: a compiled backend for latent-variable models."""
 
-from lvmfast import bijectors, datasets, distributions, exceptions, kernels, linalg, optim, priors, random
+from lvmfast import bijectors, datasets, distributions, exceptions, kernels, likelihoods, linalg, optim, priors, random
 from lvmfast._backend import cpu as _cpu_module
 from lvmfast._backend import get_num_threads, release_memory, set_num_threads
 from lvmfast.models import GPLVM, GPR, SGPR, PolyaGammaGPClassifier, PolyaGammaLogisticRegression
@@ -20,6 +20,7 @@ __all__ = [
     "exceptions",
     "get_num_threads",
     "kernels",
+    "likelihoods",
     "linalg",
     "optim",
     "priors",

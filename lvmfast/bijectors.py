@@ -7,7 +7,7 @@ import numpy as np
 from lvmfast import _backend
 from lvmfast._validation import as_float_array, check_positive
 
-__all__ = ["Exp", "Softplus"]
+__all__ = ["Exp", "Ordered", "Softplus"]
 
 
 class Exp:
@@ -121,3 +121,66 @@ class Softplus:
     def _apply(name: str, x, argument: str) -> np.ndarray:
         x = as_float_array(x, argument)
         return getattr(_backend.module_for(x), name)(_backend.namespace(x).ascontiguousarray(x)).reshape(x.shape)
+
+
+class Ordered:
+    """From vectors to ascending vectors: ``y_1 = u_1``, ``y_k = y_{k-1} + exp(u_k)``, for cut points and the like.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Ordered
+    >>> Ordered().forward([-1.0, 0.0, 0.0])
+    array([-1.,  0.,  1.])
+    """
+
+    def __repr__(self) -> str:
+        return "Ordered()"
+
+    def __eq__(self, other) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def forward(self, u) -> np.ndarray:
+        """``y`` of shape (k,), ascending, for ``u`` of shape (k,)."""
+        u = self._vector(u, "u")
+        with np.errstate(over="ignore", under="ignore"):
+            xp = _backend.namespace(u)
+            return xp.cumsum(xp.concatenate([u[:1], xp.exp(u[1:])]))
+
+    def vjp(self, u, y_bar) -> np.ndarray:
+        """Cotangent of ``u``: ``u_bar_k = dy_k/du_k * sum_{j >= k} y_bar_j``."""
+        u = self._vector(u, "u")
+        xp = _backend.namespace(u)
+        u_bar = xp.cumsum(self._vector(y_bar, "y_bar")[::-1])[::-1].copy()
+        u_bar[1:] *= xp.exp(u[1:])
+        return u_bar
+
+    def inverse(self, y) -> np.ndarray:
+        """``u_1 = y_1``, ``u_k = log(y_k - y_{k-1})``.
+
+        Raises
+        ------
+        ValueError
+            If ``y`` does not ascend.
+        """
+        y = self._vector(y, "y")
+        xp = _backend.namespace(y)
+        steps = y[1:] - y[:-1]
+        if not (steps > 0).all():
+            raise ValueError(f"y must ascend, got {y}")
+        return xp.concatenate([y[:1], xp.log(steps)])
+
+    def forward_log_det(self, u) -> np.ndarray:
+        """``log dy_k/du_k``, shape (k,): 0, then ``u_k``."""
+        log_det = self._vector(u, "u").copy()
+        log_det[:1] = 0
+        return log_det
+
+    @staticmethod
+    def _vector(x, name: str):
+        x = as_float_array(x, name)
+        if x.ndim != 1:
+            raise ValueError(f"{name} must have shape (k,), got {x.shape}")
+        return x

@@ -8,6 +8,7 @@ namespace lvm::bind {
 
 void bind_cuda_linalg(py::module_& m);   // linalg and random
 void bind_cuda_kernels(py::module_& m);  // kernels, bijectors
+void bind_cuda_likelihoods(py::module_& m);
 void bind_cuda_models(py::module_& m);   // GPLVM and GPR
 void bind_cuda_logistic(py::module_& m);
 void bind_cuda_gp_classifier(py::module_& m);
@@ -17,6 +18,7 @@ inline void bind_cuda_operations(py::module_& m) {
   bind_cuda_kernels(m);  // first: the others take its trees
   bind_cuda_runtime(m);
   bind_cuda_linalg(m);
+  bind_cuda_likelihoods(m);
 }
 
 inline void bind_cuda(py::module_& m) {

@@ -30,6 +30,7 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_random<lvm::Cpu>(m);
   bind::bind_draws_of_words<lvm::Cpu, double>(m);
   bind::bind_draws_of_words<lvm::Cpu, float>(m);
+  bind::bind_cpu_likelihoods(m);
   bind::bind_gplvm_objective<lvm::Cpu, double>(m, "GplvmObjective64");
   bind::bind_gplvm_objective<lvm::Cpu, float>(m, "GplvmObjective32");
   bind::bind_gplvm_projection<lvm::Cpu>(m);

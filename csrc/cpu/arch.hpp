@@ -37,6 +37,8 @@ template <class T>
 void draws_of_words(Distribution, const uint32_t* words, int64_t blocks, T* out);
 template <class T>
 void fill_polya_gamma(const PolyaGammaTask<T>&, int64_t begin, int64_t end, T* out);
+template <class T>
+void expectations(const ExpectationsOfPoints<T>&, int64_t begin, int64_t end);
 
 const KernelTable& table();
 

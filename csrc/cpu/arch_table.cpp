@@ -9,7 +9,7 @@ constexpr KernelFunctions<T> functions_of() {
   return {pair_values<T>,          pair_pullback<T>,        tile_products<T>,         tile_differences<T>,
           store_tile<T>,           load_tile<T>,            combine_tiles<T>,         row_gemm_columns<T>,
           exp_array<T>,            cholesky_update_rows<T>, cholesky_update_size<T>, cholesky_update_group<T>,
-          fill_random<T>,          draws_of_words<T>,       fill_polya_gamma<T>};
+          fill_random<T>,          draws_of_words<T>,       fill_polya_gamma<T>,    expectations<T>};
 }
 }  // namespace
 

@@ -12,6 +12,11 @@
 #include "device/cotangent.hpp"
 #include "device/pair_task.hpp"
 
+namespace lvm {
+template <class T>
+struct ExpectationsOfPoints;  // core/expectation.hpp
+}
+
 namespace lvm::cpu {
 
 // Kernel matrices are made in tiles of one block of points by another; a tile is row-major with kBlock numbers to a row.
@@ -119,6 +124,8 @@ struct KernelFunctions {
   void (*draws_of_words)(Distribution, const uint32_t* words, int64_t blocks, T* out);
   // out[i - begin] = draw i, for i in [begin, end)
   void (*fill_polya_gamma)(const PolyaGammaTask<T>&, int64_t begin, int64_t end, T* out);
+  // points [begin, end)
+  void (*expectations)(const ExpectationsOfPoints<T>&, int64_t begin, int64_t end);
 };
 
 struct KernelTable {

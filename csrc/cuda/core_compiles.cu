@@ -4,6 +4,8 @@
 #include "core/config.hpp"
 #include "core/covariance.hpp"
 #include "core/draws.hpp"
+#include "core/expectation.hpp"
+#include "core/multiclass.hpp"
 #include "core/polya_gamma.hpp"
 
 namespace lvm {
@@ -31,9 +33,24 @@ __device__ T random_draws(T x) {
 }
 
 template <class T>
+__device__ T likelihoods(T x) {
+  const LikelihoodTask<T> task = {static_cast<LikelihoodKind>(threadIdx.x % 12), 1, &x, 1, 1, &x};
+  Expectation<T> e{};
+  LikelihoodTerm<T> t{};
+  expectation<T>(task, x, &x, x, x, e);
+  likelihood_term(task, x, &x, x, t);
+  T by_r, sum = e.value + t.value + log_predictive(task, x, &x, x, x) + predictive_moments(task, &x, x, x).mean;
+  const MulticlassTask<T> classes = {3, 1, &x, x};
+  const ClassLatents<T, T> q = {&x, &x};
+  sum += softmax_expectation(classes, q, 0, &t.value, &t.slope) + softmax_predictive(classes, q, 0);
+  sum += robust_max_expectation(classes, q, 0, &t.value, &t.slope) + robust_max_probability(classes, q, 0);
+  return sum + log_rising(x, x, by_r) + log_gamma(x);
+}
+
+template <class T>
 __device__ T all_of_core(T x) {
   T sum = exp_(x) + log_(x) + log1p_(x) + expm1_(x) + sqrt_(x) + min_(x, T(1)) + large_(x) + zero_unless_positive_(x, x);
-  sum += random_draws(x);
+  sum += random_draws(x) + likelihoods(x);
   sum += softplus(x) + softplus_derivative(x) + softplus_inverse(x);
   const Shape<T> shape{x, 3};
   sum += pair<Rbf>(x, shape) + pair<Matern12>(x, shape) + pair<Matern32>(x, shape) + pair<Matern52>(x, shape);

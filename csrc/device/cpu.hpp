@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/expectation.hpp"
 #include "cpu/dispatch.hpp"
 #include "device/blas.hpp"
 #include "device/buffer.hpp"
@@ -65,6 +66,13 @@ struct Cpu {
     for_ranges(n, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) f(i);
     });
+  }
+
+  // The same of points whose nodes of quadrature go in packs.
+  template <class T>
+  static void map(int64_t n, const ExpectationsOfPoints<T>& f, int64_t grain = kMapGrain) {
+    const auto& kernel = cpu::kernels_for<T>();
+    for_ranges(n, grain, [&](int64_t begin, int64_t end) { kernel.expectations(f, begin, end); });
   }
 
   // out[w] = (or +=) sum over i in [0, n) of f(w, i), w < width, in double; the order of the additions depends on n alone.

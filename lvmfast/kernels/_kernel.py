@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 import numbers
 
 import numpy as np
 
 from lvmfast import _backend
 from lvmfast._validation import as_float_array, as_matrix, common_dtype
-from lvmfast.kernels._compiled import CompiledKernel, FreeParameters, checked_value, unconstrained_bounds
-from lvmfast.kernels._parameters import Parameters
+from lvmfast.kernels._compiled import CompiledKernel, FreeParameters, checked_value
+from lvmfast.kernels._parametrised import Parametrised
 
 __all__ = ["Kernel", "Product", "Sum"]
 
 
-class Kernel:
+class Kernel(Parametrised):
     """A covariance function ``k(x, z)`` of two rows of numbers; see :mod:`lvmfast.kernels`.
 
     Kernels add and multiply: ``k1 + k2``, ``k1 * k2``, ``2.0 * k`` (a number is a :class:`Constant`), to any depth.
@@ -178,111 +177,11 @@ class Kernel:
 
     # Parameters.
 
-    @property
-    def parameters(self) -> Parameters:
-        """The parameters by name; prints as a table. ``k.parameters["lengthscale"] = 0.5`` sets a value."""
-        return Parameters(self)
-
-    def fix(self, *names) -> Kernel:
-        """Keep parameters as they are in fits; names may be patterns such as ``"*.variance"``. Without names: all."""
-        return self._change(names, fixed=True)
-
-    def free(self, *names) -> Kernel:
-        """Let fits move parameters again."""
-        return self._change(names, fixed=False)
-
-    def set_bounds(self, name, low=0.0, high=np.inf) -> Kernel:
-        """Keep a parameter in ``[low, high]`` in fits, ``0 <= low < high``."""
-        for bound in (low, high):
-            if isinstance(bound, bool) or not isinstance(bound, numbers.Real):
-                raise TypeError(f"bounds must be numbers with 0 <= low < high, got {low!r} and {high!r}")
-        if not 0 <= low < high:
-            raise ValueError(f"bounds must be numbers with 0 <= low < high, got {low!r} and {high!r}")
-        return self._change((name,), bounds=(float(low), float(high)))
-
-    def set_prior(self, name, prior) -> Kernel:
-        """Give a parameter a prior (see :mod:`lvmfast.priors`), or None to take it away."""
-        methods = ("log_density", "gradient")
-        if prior is not None and (isinstance(prior, type) or not all(hasattr(prior, name) for name in methods)):
-            raise TypeError(f"prior must have log_density(value) and gradient(value), got {prior!r}")
-        return self._change((name,), prior=prior)
-
-    def set_bijector(self, name, bijector) -> Kernel:
-        """The map from the real line through which fits move a parameter (see :mod:`lvmfast.bijectors`)."""
-        methods = ("forward", "inverse", "vjp")
-        if isinstance(bijector, type) or not all(hasattr(bijector, method) for method in methods):
-            raise TypeError(f"bijector must have forward, inverse and vjp, got {bijector!r}")
-        return self._change((name,), bijector=bijector)
-
-    def _change(self, names, **what) -> Kernel:
-        parameters = self.parameters
-        for name in parameters.matching(names):
-            parameters.change(name, **what)
-        return self
-
-    @property
-    def theta(self) -> np.ndarray:
-        """The free parameters as one unconstrained vector, shape (p,): by default their logarithms."""
-        values = [
-            p.bijector.inverse(np.atleast_1d(checked_value(name, p.value)))
-            for name, p in self.parameters.items()
-            if not p.fixed
-        ]
-        return np.concatenate(values) if values else np.empty(0)
-
-    @theta.setter
-    def theta(self, theta) -> None:
-        theta = as_float_array(theta, "theta").astype(np.float64)
-        parameters = self.parameters
-        sizes = {name: np.size(p.value) for name, p in parameters.items() if not p.fixed}
-        values = {}
-        if theta.shape != (sum(sizes.values()),):
-            raise ValueError(f"theta must have shape ({sum(sizes.values())},), got {theta.shape}")
-        if not np.isfinite(theta).all():
-            raise ValueError(f"theta must be finite, got {theta}")
-        start = 0
-        for name, size in sizes.items():
-            value = parameters[name].bijector.forward(theta[start : start + size])
-            if not (np.isfinite(value).all() and (value > 0).all()):
-                raise ValueError(f"theta must give finite parameters > 0, got {value} for {name}")
-            values[name] = value if np.ndim(parameters[name].value) else float(value[0])
-            start += size
-        for name, value in values.items():
-            parameters[name] = value
-
-    @property
-    def theta_bounds(self) -> np.ndarray:
-        """Bounds of :attr:`theta`, shape (p, 2); infinite where there are none."""
-        rows = [
-            np.tile(unconstrained_bounds(p), (np.size(p.value), 1)) for p in self.parameters.values() if not p.fixed
-        ]
-        return np.concatenate(rows) if rows else np.empty((0, 2))
-
-    def log_prior(self) -> tuple[float, dict]:
-        """Log density of the priors at the parameters (not at theta: no Jacobian), and its gradient by name."""
-        value, gradients = 0.0, {}
-        for name, p in self.parameters.items():
-            gradients[name] = np.zeros(np.shape(p.value))
-            if p.prior is not None:
-                x = checked_value(name, p.value)
-                value += float(np.sum(p.prior.log_density(x)))
-                gradients[name] = np.asarray(p.prior.gradient(x))
-        return value, {name: g if g.ndim else float(g) for name, g in gradients.items()}
-
     def free_parameters(self, compiled: CompiledKernel) -> FreeParameters:
         """What a fit moves; ``compiled`` is this kernel's."""
         return FreeParameters(compiled, self)
 
     # As an object.
-
-    def copy(self) -> Kernel:
-        """An independent kernel with the same parameters, bounds, priors and all."""
-        return copy.deepcopy(self)
-
-    __sklearn_clone__ = copy
-
-    def __copy__(self) -> Kernel:
-        return copy.deepcopy(self)
 
     def scaled(self, factor: float) -> Kernel:
         """A kernel of the same structure that equals ``factor * k``: a change of the function's units.

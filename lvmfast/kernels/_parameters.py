@@ -1,4 +1,4 @@
-"""What is known of a kernel's parameters besides their values, and the mapping through which they are reached."""
+"""What is known of parameters besides their values, and the mapping through which they are reached."""
 
 from __future__ import annotations
 
@@ -51,8 +51,13 @@ class Parameter:
     bijector: object
 
 
+def default_of(leaf, name: str) -> Setting:
+    """How a parameter is learned unless somebody said otherwise."""
+    return leaf._default_settings.get(name, Setting())
+
+
 class Parameters(Mapping):
-    """Parameters of a kernel by name; prints as a table, and ``parameters[name] = value`` sets a value."""
+    """Parameters by name; prints as a table, and ``parameters[name] = value`` sets a value."""
 
     def __init__(self, kernel):
         self._owners = {}
@@ -62,7 +67,7 @@ class Parameters(Mapping):
 
     def __getitem__(self, name: str) -> Parameter:
         leaf, own = self._owner(name)
-        setting = leaf._settings.get(own, Setting())
+        setting = leaf._settings.get(own, default_of(leaf, own))
         return Parameter(getattr(leaf, own), setting.fixed, setting.bounds, setting.prior, setting.bijector)
 
     def __setitem__(self, name: str, value) -> None:
@@ -90,11 +95,15 @@ class Parameters(Mapping):
                 raise ValueError(f"{pattern!r} names no parameter; there are {', '.join(self)}")
         return [name for name in self if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
+    def checked(self, name: str, value) -> np.ndarray:
+        """``value`` as this parameter could have it, as float64, or an error."""
+        return self._owner(name)[0]._checked_value(name, value)
+
     def change(self, name: str, **what) -> None:
         """Replace parts of a parameter's setting."""
         leaf, own = self._owner(name)
-        setting = dataclasses.replace(leaf._settings.get(own, Setting()), **what)
-        if setting == Setting():
+        setting = dataclasses.replace(leaf._settings.get(own, default_of(leaf, own)), **what)
+        if setting == default_of(leaf, own):
             leaf._settings.pop(own, None)
         else:
             leaf._settings[own] = setting
@@ -102,7 +111,7 @@ class Parameters(Mapping):
     def __repr__(self) -> str:
         rows = [("name", "value", "fixed", "bounds", "prior", "bijector")]
         for name, p in self.items():
-            bounds = "" if p.bounds == (0.0, np.inf) else f"[{p.bounds[0]:.4g}, {p.bounds[1]:.4g}]"
+            bounds = "" if p.bounds in ((0.0, np.inf), (-np.inf, np.inf)) else f"[{p.bounds[0]:.4g}, {p.bounds[1]:.4g}]"
             prior = "" if p.prior is None else repr(p.prior)
             rows.append((name, short(p.value), "yes" if p.fixed else "", bounds, prior, repr(p.bijector)))
         widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from device.cases import Device, compare, flat, same_bits
 from device.kernel_cases import EDGES, KERNELS, NODES, numbers
+from device.likelihood_cases import LIKELIHOODS
 from device.linalg_cases import LINALG
 from device.polya_gamma_cases import POLYA_GAMMA
 from device.update_cases import UPDATES
 from reference import covariances as oracle
 
-from lvmfast import kernels
+from lvmfast import kernels, likelihoods
 
-CASES = LINALG | UPDATES | KERNELS | POLYA_GAMMA
+CASES = LINALG | UPDATES | KERNELS | LIKELIHOODS | POLYA_GAMMA
 
 
 def arguments_of(name, dtype):
@@ -76,6 +77,14 @@ def test_no_points(gpu, dtype):
         product = k.matmul(A, B, gpu.ones(shape[1], dtype))
         assert product.shape == shape[:1] and not gpu.asnumpy(product).any()
     assert k.diag(none).shape == (0,)
+
+
+def test_draws_of_likelihoods(gpu, dtype):
+    """Draws of y lie where f does and are those of the CPU."""
+    f = np.linspace(-2, 2, 9).astype(dtype)
+    for model in (likelihoods.Poisson(), likelihoods.Bernoulli(), likelihoods.Gaussian(0.5)):
+        y = model.sample(gpu.asarray(f), rng=3)
+        assert isinstance(y, gpu.ndarray) and same_bits(gpu.asnumpy(y), model.sample(f, rng=3))
 
 
 def test_seeds_of_the_simulation(devices, seeded):
