@@ -40,4 +40,5 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_cpu_logistic(m);
   bind::bind_cpu_gp_classifier(m);
   bind::bind_cpu_sgpr(m);
+  bind::bind_cpu_svgp(m);
 }
