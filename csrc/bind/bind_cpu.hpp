@@ -10,5 +10,6 @@ void bind_cpu_logistic(py::module_& m);       // cpu_logistic.cpp
 void bind_cpu_gp_classifier(py::module_& m);  // cpu_gp_classifier.cpp
 void bind_cpu_sgpr(py::module_& m);           // cpu_sgpr.cpp
 void bind_cpu_svgp(py::module_& m);           // cpu_svgp.cpp
+void bind_cpu_network(py::module_& m);        // cpu_network.cpp
 
 }  // namespace lvm::bind

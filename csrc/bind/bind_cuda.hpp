@@ -14,6 +14,7 @@ void bind_cuda_logistic(py::module_& m);
 void bind_cuda_gp_classifier(py::module_& m);
 void bind_cuda_sgpr(py::module_& m);
 void bind_cuda_svgp(py::module_& m);
+void bind_cuda_network(py::module_& m);
 
 inline void bind_cuda_operations(py::module_& m) {
   bind_cuda_kernels(m);  // first: the others take its trees
@@ -29,6 +30,7 @@ inline void bind_cuda(py::module_& m) {
   bind_cuda_gp_classifier(m);
   bind_cuda_sgpr(m);
   bind_cuda_svgp(m);
+  bind_cuda_network(m);
 }
 
 }  // namespace lvm::bind

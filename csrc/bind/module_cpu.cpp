@@ -41,4 +41,5 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_cpu_gp_classifier(m);
   bind::bind_cpu_sgpr(m);
   bind::bind_cpu_svgp(m);
+  bind::bind_cpu_network(m);
 }

@@ -40,6 +40,9 @@ void fill_polya_gamma(const PolyaGammaTask<T>&, int64_t begin, int64_t end, T* o
 template <class T>
 void expectations(const ExpectationsOfPoints<T>&, int64_t begin, int64_t end);
 
+template <class T>
+NetworkFunctions<T> network_functions();  // network.cpp
+
 const KernelTable& table();
 
 }  // namespace lvm::cpu::LVM_ARCH

@@ -14,10 +14,12 @@ constexpr KernelFunctions<T> functions_of() {
 }  // namespace
 
 const KernelTable& table() {
-  static constexpr KernelTable functions = {
+  static const KernelTable functions = {
       LVM_ARCH_NAME,
       functions_of<double>(),
-      functions_of<float>()};
+      functions_of<float>(),
+      network_functions<double>(),
+      network_functions<float>()};
   return functions;
 }
 

@@ -50,6 +50,14 @@ template <>
 const KernelFunctions<float>& kernels_for<float>() {
   return kernels().f32;
 }
+template <>
+const NetworkFunctions<double>& network_kernels_for<double>() {
+  return kernels().network_f64;
+}
+template <>
+const NetworkFunctions<float>& network_kernels_for<float>() {
+  return kernels().network_f32;
+}
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;

@@ -9,6 +9,7 @@
 #include "core/covariance.hpp"
 #include "core/draws.hpp"
 #include "core/polya_gamma_tables.hpp"
+#include "cpu/network_tasks.hpp"
 #include "device/cotangent.hpp"
 #include "device/pair_task.hpp"
 
@@ -132,6 +133,8 @@ struct KernelTable {
   const char* name;  // "x86-64-v4", "x86-64-v3", "x86-64" or, on other processors, "baseline"
   KernelFunctions<double> f64;
   KernelFunctions<float> f32;
+  NetworkFunctions<double> network_f64;
+  NetworkFunctions<float> network_f32;
 };
 
 }  // namespace lvm::cpu

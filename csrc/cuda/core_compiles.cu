@@ -1,11 +1,13 @@
 // Instantiates every function of csrc/core on the device, in float and in double. It computes nothing that is
 // used: a function that lost its LVM_HD, or calls something that exists on the host only, fails this build.
+#include "core/activation.hpp"
 #include "core/bijector.hpp"
 #include "core/config.hpp"
 #include "core/covariance.hpp"
 #include "core/draws.hpp"
 #include "core/expectation.hpp"
 #include "core/multiclass.hpp"
+#include "core/optimizer.hpp"
 #include "core/polya_gamma.hpp"
 
 namespace lvm {
@@ -47,10 +49,28 @@ __device__ T likelihoods(T x) {
   return sum + log_rising(x, x, by_r) + log_gamma(x);
 }
 
+template <Activation kind, class T>
+__device__ T activation_of(T x) {
+  return activated<kind>(x) + activation_pull<kind>(x, x);
+}
+
+template <class T>
+__device__ T networks(T x) {
+  double scale = 1;
+  ClipScale{&scale, &scale, 1}(0);
+  T theta = x, m = x, v = x;
+  AdamStep<T>{&theta, &m, &v, &x, &scale, 1, 1, 1, 1}(0);
+  RmspropStep<T>{&theta, &m, &v, &x, &scale, 1, 1, 1, 1}(0);
+  SgdStep<T>{&theta, &m, &x, &scale, 1, 1}(0);
+  T sum = theta + activation_of<Activation::linear>(x) + activation_of<Activation::relu>(x) + activation_of<Activation::tanh>(x);
+  sum += activation_of<Activation::sigmoid>(x) + activation_of<Activation::softplus>(x);
+  return sum + activation_of<Activation::elu>(x) + activation_of<Activation::gelu>(x);
+}
+
 template <class T>
 __device__ T all_of_core(T x) {
   T sum = exp_(x) + log_(x) + log1p_(x) + expm1_(x) + sqrt_(x) + min_(x, T(1)) + large_(x) + zero_unless_positive_(x, x);
-  sum += random_draws(x) + likelihoods(x);
+  sum += random_draws(x) + likelihoods(x) + networks(x);
   sum += softplus(x) + softplus_derivative(x) + softplus_inverse(x);
   const Shape<T> shape{x, 3};
   sum += pair<Rbf>(x, shape) + pair<Matern12>(x, shape) + pair<Matern32>(x, shape) + pair<Matern52>(x, shape);

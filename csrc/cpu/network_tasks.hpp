@@ -1,0 +1,75 @@
+// Descriptions of the work in a layer of a network, for kernels that are compiled once per instruction set.
+//
+// Every layer is sums of taps: with images of channels-last pixels, out[p] = sum_t in[source(p, t)] B_t, where the
+// pixels p come in groups that have the same taps (one group for a convolution; one per phase of the stride for its
+// transpose) and a source that lies outside the image is a row of zeros. A dense layer has one pixel and one tap.
+#pragma once
+
+#include <stdint.h>
+
+#include "core/activation.hpp"
+#include "core/optimizer.hpp"
+
+namespace lvm::cpu {
+
+constexpr int64_t kNetworkRows = 192;   // rows (pixels of images) that are worked on together
+constexpr int64_t kNetworkDepth = 256;  // terms of a sum in one go: a panel of so many rows stays in the first cache
+constexpr int64_t kNarrow = 4;          // up to so many columns the terms lie in packs, not the columns
+constexpr int64_t kShallow = 8;         // below, the taps of a row are brought together first
+
+// What the rows of a group have in common. Row i of all is row i % rows of image i / rows.
+struct TapGroup {
+  int64_t rows;           // of an image
+  int64_t taps;           // of a row
+  int64_t first;          // tap of all taps, in the order of the plan
+  const int32_t* target;  // (rows,) pixels, or null: pixel = row
+  const int32_t* source;  // (rows, taps) pixels, -1: zeros
+};
+
+template <class T>
+struct TapProduct {
+  TapGroup group;
+  const T* in;       // images of source_image numbers, `depth` to a pixel
+  T* out;            // images of target_image numbers, `columns` to a pixel
+  T* pre;            // null, or receives what goes into the activation
+  const T* bias;     // (columns,); null: no activation either
+  const T* weights;  // as pack_weights leaves them
+  const T* zeros;    // (depth,)
+  int64_t depth, columns, taps, source_image, target_image;
+  Activation activation;
+  bool add;  // to out
+};
+
+// result[tap, k, j] = (or +=) sum over rows of in[source, k] target[row, j], for all taps of the group.
+template <class T>
+struct TapOuter {
+  TapGroup group;
+  const T *in, *target;
+  T* result;  // (taps of the plan, depth, columns)
+  const T* zeros;
+  int64_t depth, columns, source_image, target_image;
+  bool add;
+};
+
+template <class T>
+struct NetworkFunctions {
+  int64_t (*panel)();  // columns that lie together in packed weights
+  // columns [first, last) of weights (taps, depth, columns), or transposed (taps, columns, depth), in the order of the
+  // plan, to panels (taps, depth, panel()) or, narrow, to (columns, taps, depth); first: a multiple of panel()
+  void (*pack_weights)(const T* weights, const int32_t* order, int64_t taps, int64_t depth, int64_t columns, bool transposed,
+                       int64_t first, int64_t last, T* packed);
+  // rows [begin, end), at most kNetworkRows, and columns [first, last), first a multiple of panel()
+  void (*tap_product)(const TapProduct<T>&, int64_t begin, int64_t end, int64_t first, int64_t last, void* scratch);
+  int64_t (*product_scratch)(int64_t taps, int64_t depth);  // bytes
+  // any rows
+  void (*tap_outer)(const TapOuter<T>&, int64_t begin, int64_t end, int64_t first, int64_t last, void* scratch);
+  int64_t (*outer_scratch)(int64_t taps, int64_t depth);  // bytes
+  // g = d * slope, for `rows` rows of `columns` numbers (linear: g is not written); sums[j] += sum of column j of g
+  void (*pull_activation)(Activation, int64_t rows, int64_t columns, const T* d, const T* y, T* g, double* sums);
+  void (*adam)(const AdamStep<T>&, int64_t begin, int64_t end);
+  void (*rmsprop)(const RmspropStep<T>&, int64_t begin, int64_t end);
+  void (*sgd)(const SgdStep<T>&, int64_t begin, int64_t end);
+  double (*square_sum)(const T* x, int64_t n);
+};
+
+}  // namespace lvm::cpu
