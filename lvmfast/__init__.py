@@ -1,6 +1,18 @@
 """lvmfast: a compiled backend for latent-variable models."""
 
-from lvmfast import bijectors, datasets, distributions, exceptions, kernels, likelihoods, linalg, nn, optim, priors, random
+from lvmfast import (
+    bijectors,
+    datasets,
+    distributions,
+    exceptions,
+    kernels,
+    likelihoods,
+    linalg,
+    nn,
+    optim,
+    priors,
+    random,
+)
 from lvmfast._backend import cpu as _cpu_module
 from lvmfast._backend import get_num_threads, release_memory, set_num_threads
 from lvmfast.models import GPLVM, GPR, SGPR, PolyaGammaGPClassifier, PolyaGammaLogisticRegression

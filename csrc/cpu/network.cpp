@@ -12,6 +12,7 @@ namespace lvm::cpu::LVM_ARCH {
 namespace {
 
 constexpr int kRows = 6;
+constexpr int64_t kOuterRows = 96;  // a line of each of so many rows of 256 bytes still has a place in the first cache
 template <class T>
 constexpr int kPanel = 2 * Pack<T>::W;
 
@@ -301,24 +302,24 @@ void tap_product(const TapProduct<T>& p, int64_t begin, int64_t end, int64_t fir
 
 template <class T>
 int64_t outer_scratch(int64_t taps, int64_t depth) {
-  const int64_t patches = shallow(taps, depth) ? kNetworkRows * taps * depth * sizeof(T) : 0;
-  return kNetworkRows * (taps + 1) * sizeof(T*) + kNetworkRows * kPanel<T> * sizeof(T) + patches + 64;
+  const int64_t patches = shallow(taps, depth) ? kOuterRows * taps * depth * sizeof(T) : 0;
+  return kOuterRows * (taps + 1) * sizeof(T*) + kOuterRows * kPanel<T> * sizeof(T) + patches + 64;
 }
 
 template <class T>
 void tap_outer(const TapOuter<T>& p, int64_t begin, int64_t end, int64_t first, int64_t last, void* scratch) {
   const TapGroup& g = p.group;
   T* panel = static_cast<T*>(scratch);
-  const T** targets = reinterpret_cast<const T**>(panel + kNetworkRows * kPanel<T>);
-  const T** a = targets + kNetworkRows;
-  T* patches = reinterpret_cast<T*>(a + kNetworkRows * g.taps);
+  const T** targets = reinterpret_cast<const T**>(panel + kOuterRows * kPanel<T>);
+  const T** a = targets + kOuterRows;
+  T* patches = reinterpret_cast<T*>(a + kOuterRows * g.taps);
   bool load = p.add;
-  for (int64_t from = begin; from < end; from += kNetworkRows, load = true) {
-    const int64_t to = least(end, from + kNetworkRows), rows = to - from;
+  for (int64_t from = begin; from < end; from += kOuterRows, load = true) {
+    const int64_t to = least(end, from + kOuterRows), rows = to - from;
     for_rows(g, from, to, [&](int64_t i, int64_t image, int64_t row) LVM_INLINE {
       targets[i] = p.target + image * p.target_image + (g.target ? g.target[row] : row) * p.columns;
     });
-    const Taps<T> taps = find_taps(g, p.in, p.depth, p.source_image, p.zeros, from, to, int64_t(1), kNetworkRows, a, patches);
+    const Taps<T> taps = find_taps(g, p.in, p.depth, p.source_image, p.zeros, from, to, int64_t(1), kOuterRows, a, patches);
     for (int64_t j = first; j < last; j += kPanel<T>) {
       const int64_t width = least(kPanel<T>, p.columns - j);
       for (int64_t i = 0; i < rows; ++i) {
@@ -332,7 +333,7 @@ void tap_outer(const TapOuter<T>& p, int64_t begin, int64_t end, int64_t first, 
         T* result = p.result + (g.first + t) * taps.depth * p.columns + j;
         if (taps.count < g.taps) result = p.result + g.first * p.depth * p.columns + j;
         for (int64_t k = 0; k < taps.depth; k += kRows) {
-          outer_rest<T, kRows>(least(kRows, taps.depth - k), a + t * kNetworkRows, k, rows, panel, result + k * p.columns,
+          outer_rest<T, kRows>(least(kRows, taps.depth - k), a + t * kOuterRows, k, rows, panel, result + k * p.columns,
                                p.columns, width, load);
         }
       }

@@ -110,9 +110,9 @@ class _Convolution(_Weighted):
 class Conv2D(_Convolution):
     """``y[i, j, f] = activation(sum_{u, v, c} x[i s + u - p, j s + v - p, c] kernel[u, v, c, f] + bias[f])``.
 
-    Images are channels last, (n, rows, columns, channels); beyond their edges are zeros. Shapes and padding are those of
-    Keras: "valid" gives ``ceil((rows - size + 1) / stride)`` rows, "same" ``ceil(rows / stride)``, of what is padded half
-    before (rounded down) and half after.
+    Images are channels last, (n, rows, columns, channels); beyond their edges are zeros. Shapes and padding are
+    those of Keras: "valid" gives ``ceil((rows - size + 1) / stride)`` rows, "same" ``ceil(rows / stride)``, of what is
+    padded half before (rounded down) and half after.
 
     Parameters
     ----------

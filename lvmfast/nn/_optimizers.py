@@ -3,7 +3,8 @@
     state = optimizer.init(parameters)
     optimizer.update(parameters, gradient, state)
 
-``state`` is a flat dict of arrays and the number of steps; saved and given back, training goes on as if it had not stopped.
+``state`` is a flat dict of arrays and the number of steps; saved and given back, training goes on as if it had not
+stopped.
 :mod:`lvmfast.optim` has the optimizers of whole objectives in float64.
 """
 

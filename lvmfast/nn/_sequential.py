@@ -186,8 +186,8 @@ class Sequential:
             As :meth:`__call__` returns them.
         vjp : callable
             ``vjp(cotangents, input_gradient=False)``: cotangents as the outputs are; the gradient (p,) of
-            ``sum(cotangents * outputs)``, or ``(gradient, d_x)`` with ``input_gradient``. To be called before the next pass
-            through this network, as often as is wanted; later it raises RuntimeError.
+            ``sum(cotangents * outputs)``, or ``(gradient, d_x)`` with ``input_gradient``. To be called before the next
+            pass through this network, as often as is wanted; later it raises RuntimeError.
 
         Raises
         ------
@@ -274,9 +274,9 @@ class Sequential:
     def save(self, path) -> None:
         """Write layers and parameters to a file: safetensors where the name ends so, else ``.npz``.
 
-        Both hold one array for every kernel and bias, "layers.0.kernel", "heads.mean.1.bias" and so on, in the layout of
-        :meth:`set_weights`, and the description of the layers as JSON ("header" in an ``.npz``; the metadata "lvmfast" of
-        a safetensors file).
+        Both hold one array for every kernel and bias, "layers.0.kernel", "heads.mean.1.bias" and so on, in the layout
+        of :meth:`set_weights`, and the description of the layers as JSON ("header" in an ``.npz``; the metadata
+        "lvmfast" of a safetensors file).
         """
         _files.save(self, os.fspath(path))
 
@@ -320,7 +320,7 @@ class Sequential:
             array = as_float_array(array, name)
             if array.shape != (n, *shape):
                 raise ValueError(f"{name} must have the output's shape {(n, *shape)}, got {array.shape}")
-            _backend.module_for(**{"cotangents": array, "parameters": self._parameters})
+            _backend.module_for(cotangents=array, parameters=self._parameters)
             xp = _backend.namespace(array)
             rows.append(xp.ascontiguousarray(array, dtype=self.dtype).reshape(n, math.prod(shape)))
         return rows

@@ -12,6 +12,7 @@ from device.gp_classifier_cases import GP_CLASSIFIER
 from device.gplvm_cases import GPLVM, searched
 from device.gpr_cases import GPR
 from device.logistic_cases import LOGISTIC
+from device.network_cases import NETWORKS
 from device.sgpr_cases import SGPR
 from helpers import observations, tolerance
 
@@ -24,6 +25,7 @@ CASES = {f"GPR: {name}": case for name, case in GPR.items()} | {f"GPLVM: {name}"
 CASES |= {f"logistic: {name}": case for name, case in LOGISTIC.items()}
 CASES |= {f"PolyaGammaGPClassifier: {name}": case for name, case in GP_CLASSIFIER.items()}
 CASES |= {f"SGPR: {name}": case for name, case in SGPR.items()}
+CASES |= {f"network: {name}": case for name, case in NETWORKS.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 
