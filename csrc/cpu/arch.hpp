@@ -42,6 +42,14 @@ void expectations(const ExpectationsOfPoints<T>&, int64_t begin, int64_t end);
 
 template <class T>
 NetworkFunctions<T> network_functions();  // network.cpp
+template <class T>
+void winograd_weights(const T* weights, int64_t depth, int64_t columns, bool turned, int64_t first, int64_t last, T* packed);
+template <class T>
+void winograd_product(const WinogradProduct<T>&, int64_t begin, int64_t end, void* scratch);
+template <class T>
+void winograd_outer(const WinogradOuter<T>&, int64_t begin, int64_t end, void* scratch);
+template <class T>
+int64_t winograd_scratch(int64_t depth, int64_t columns);
 
 const KernelTable& table();
 

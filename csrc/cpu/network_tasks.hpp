@@ -51,6 +51,42 @@ struct TapOuter {
   bool add;
 };
 
+// Convolutions of 3 x 3 taps and stride 1, in blocks of 2 x 2 result pixels (16 products for 36): with d the 4 x 4 pixels
+// below a block and g the kernel, y = A^T [(G g G^T) . (B^T d B)] A. Lavin and Gray (2016), "Fast algorithms for convolutional
+// neural networks", section 4.1.
+//
+// Block i of all is block i % (blocks of an image), by rows. in: pixel (i - top + u, j - left + v) for result pixel (i, j).
+struct WinogradImage {
+  int64_t in_rows, in_cols, out_rows, out_cols, top, left;
+  int64_t block_cols() const { return (out_cols + 1) / 2; }
+  int64_t blocks() const { return (out_rows + 1) / 2 * block_cols(); }
+};
+constexpr int64_t kWinogradBlocks = 48;  // that are worked on together
+constexpr int64_t kWinogradLeast = 16;   // channels in and out
+
+template <class T>
+struct WinogradProduct {
+  WinogradImage image;
+  const T* in;
+  T *out, *pre;  // as in TapProduct
+  const T* bias;
+  const T* weights;  // as winograd_weights leaves them
+  const T* zeros;
+  int64_t depth, columns;
+  Activation activation;
+  bool add;
+};
+
+// result[16, depth, columns] = the sum over blocks of (B^T d B) (A y A^T).
+template <class T>
+struct WinogradOuter {
+  WinogradImage image;
+  const T *in, *target;
+  T* result;
+  const T* zeros;
+  int64_t depth, columns;
+};
+
 template <class T>
 struct NetworkFunctions {
   int64_t (*panel)();  // columns that lie together in packed weights
@@ -70,6 +106,12 @@ struct NetworkFunctions {
   void (*rmsprop)(const RmspropStep<T>&, int64_t begin, int64_t end);
   void (*sgd)(const SgdStep<T>&, int64_t begin, int64_t end);
   double (*square_sum)(const T* x, int64_t n);
+  // columns [first, last) of G g G^T for weights (3, 3, depth, columns) or, turned, of the adjoint for weights
+  // (3, 3, columns, depth), as panels (16, depth, panel()); first: a multiple of panel()
+  void (*winograd_weights)(const T* weights, int64_t depth, int64_t columns, bool turned, int64_t first, int64_t last, T* packed);
+  void (*winograd_product)(const WinogradProduct<T>&, int64_t begin, int64_t end, void* scratch);  // blocks, at most kWinogradBlocks
+  void (*winograd_outer)(const WinogradOuter<T>&, int64_t begin, int64_t end, void* scratch);      // any blocks
+  int64_t (*winograd_scratch)(int64_t depth, int64_t columns);                                     // bytes
 };
 
 }  // namespace lvm::cpu

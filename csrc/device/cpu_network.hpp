@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "device/cpu.hpp"
+#include "device/cpu_winograd.hpp"
 #include "device/layer_shape.hpp"
 #include "device/tap_plan.hpp"
 
@@ -19,6 +21,7 @@ class NetworkLayer<Cpu, T> {
   explicit NetworkLayer(const LayerShape& shape) : shape_(shape), to_small_(shape, true), to_large_(shape, false) {
     const int64_t most = std::max(shape.large_channels, shape.small_channels);
     std::fill_n(zeros_.reserve(most), most, T(0));
+    if (Winograd<T>::suits(shape)) winograd_ = std::make_unique<Winograd<T>>(shape);
   }
 
   // y = sigma(x * w + b); pre: what goes into sigma, or null.
@@ -50,6 +53,7 @@ class NetworkLayer<Cpu, T> {
   // d_w = the sum over images of input and g.
   void pull_weights(int64_t n, const T* x, const T* g, T* d_w) {
     const T *large = shape_.transposed ? g : x, *small = shape_.transposed ? x : g;
+    if (winograd_) return winograd_->pull_weights(n, zeros_.data(), large, small, d_w);
     // The side with the packs should have channels to fill them.
     const bool turned = shape_.small_channels <= cpu::kNarrow && shape_.large_channels > shape_.small_channels;
     const TapPlan& plan = turned ? to_large_ : to_small_;
@@ -112,6 +116,7 @@ class NetworkLayer<Cpu, T> {
 
   // The small image from the large one, or the other way round.
   void product(int64_t n, bool to_small, const T* w, const T* in, T* out, bool add, const T* bias, T* pre) {
+    if (winograd_) return winograd_->product(n, to_small, w, zeros_.data(), in, out, add, bias, pre);
     const TapPlan& plan = to_small ? to_small_ : to_large_;
     const int64_t depth = to_small ? shape_.large_channels : shape_.small_channels;
     const int64_t columns = to_small ? shape_.small_channels : shape_.large_channels, taps = shape_.taps();
@@ -167,6 +172,7 @@ class NetworkLayer<Cpu, T> {
   }
 
   LayerShape shape_;
+  std::unique_ptr<Winograd<T>> winograd_;
   TapPlan to_small_, to_large_;
   Buffer<T> zeros_, packed_, results_;
   Buffer<double> sums_;
