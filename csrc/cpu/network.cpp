@@ -169,12 +169,14 @@ void tap_product(const TapProduct<T>& p, int64_t begin, int64_t end, int64_t fir
       for (; i < rows; ++i) narrow_tile<T, 1>(a + i * a_step, a_step, taps.count, taps.depth, weights, out + i, j, p.add);
     }
   } else {
-    const int64_t taps_at_once = taps.depth < kNetworkDepth ? kNetworkDepth / (taps.depth > 0 ? taps.depth : 1) : 1;
-    const int64_t parts = (taps.depth + kNetworkDepth - 1) / kNetworkDepth, depth = parts ? (taps.depth + parts - 1) / parts : 1;
+    // Equal parts of the sums, each no longer than kNetworkDepth.
+    const int64_t parts = (taps.depth + kNetworkDepth - 1) / kNetworkDepth, depth = (taps.depth + parts - 1) / parts;
+    const int64_t most = kNetworkDepth / depth, tap_parts = (taps.count + most - 1) / most;
+    const int64_t taps_at_once = tap_parts > 0 ? (taps.count + tap_parts - 1) / tap_parts : 1;
     bool load = p.add;
     for (int64_t t0 = 0; t0 < taps.count || t0 == 0; t0 += taps_at_once) {
       const int64_t t1 = least(taps.count, t0 + taps_at_once);
-      for (int64_t k0 = 0; k0 < taps.depth || k0 == 0; k0 += depth) {
+      for (int64_t k0 = 0; k0 < taps.depth; k0 += depth) {
         const int64_t k1 = least(taps.depth, k0 + depth);
         for (int64_t j = first; j < last; j += kPanel<T>) {
           const T* panel = p.weights + (j * p.taps + g.first * kPanel<T>) * p.depth;

@@ -32,43 +32,72 @@ LVM_HD void store_some(Pack<T> x, T* to, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = lanes[i];
 }
 
-// R rows of one panel: out[r][0..columns) = (or +=) the terms [k0, k1) of taps [t0, t1).
-template <class T, int R>
-void product_tile(const T* const* a, int64_t a_step, int64_t t0, int64_t t1, int64_t k0, int64_t k1, int64_t depth,
-                  const T* panel, T* const* out, int64_t columns, bool load) {
+// R rows of two packs in registers, the first `columns` numbers of which exist in memory; full: all of them.
+template <class T, int R, bool full>
+struct Accumulators {
   using P = Pack<T>;
   P sum[R][2];
-  if (load) {
+  template <class Row>
+  LVM_HD void load(const Row& row, int64_t columns) {
     unroll<R>([&](auto r) LVM_INLINE {
-      sum[r][0] = load_some(out[r], columns);
-      sum[r][1] = columns > P::W ? load_some(out[r] + P::W, columns - P::W) : P();
+      sum[r][0] = full ? P::load(row(r)) : load_some(row(r), columns);
+      sum[r][1] = full ? P::load(row(r) + P::W) : columns > P::W ? load_some(row(r) + P::W, columns - P::W) : P();
     });
   }
+  template <class Row>
+  LVM_HD void store(const Row& row, int64_t columns) const {
+    unroll<R>([&](auto r) LVM_INLINE {
+      if constexpr (full) {
+        sum[r][0].store(row(r));
+        sum[r][1].store(row(r) + P::W);
+      } else {
+        store_some(sum[r][0], row(r), columns);
+        if (columns > P::W) store_some(sum[r][1], row(r) + P::W, columns - P::W);
+      }
+    });
+  }
+  // += x b^T
+  template <class Number>
+  LVM_HD void add(const Number& number, const T* b) {
+    const P b0 = P::load(b), b1 = P::load(b + P::W);
+    unroll<R>([&](auto r) LVM_INLINE {
+      const P x(number(r));
+      sum[r][0] += x * b0;
+      sum[r][1] += x * b1;
+    });
+  }
+};
+
+// R rows of one panel: out[r][0..columns) = (or +=) the terms [k0, k1) of taps [t0, t1).
+template <class T, int R, bool add, bool full>
+void product_tile(const T* const* a, int64_t a_step, int64_t t0, int64_t t1, int64_t k0, int64_t k1, int64_t depth,
+                  const T* panel, T* const* out, int64_t columns) {
+  Accumulators<T, R, full> tile;
+  const auto row_of = [&](int r) LVM_INLINE { return out[r]; };
+  if constexpr (add) tile.load(row_of, columns);
   for (int64_t t = t0; t < t1; ++t) {
     const T* row[R];
     unroll<R>([&](auto r) LVM_INLINE { row[r] = a[r * a_step + t]; });
     const T* b = panel + t * depth * kPanel<T>;
     for (int64_t k = k0; k < k1; ++k) {
-      const P b0 = P::load(b + k * kPanel<T>), b1 = P::load(b + k * kPanel<T> + P::W);
-      unroll<R>([&](auto r) LVM_INLINE {
-        const P x(row[r][k]);
-        sum[r][0] += x * b0;
-        sum[r][1] += x * b1;
-      });
+      tile.add([&](int r) LVM_INLINE { return row[r][k]; }, b + k * kPanel<T>);
     }
   }
-  unroll<R>([&](auto r) LVM_INLINE {
-    store_some(sum[r][0], out[r], columns);
-    if (columns > P::W) store_some(sum[r][1], out[r] + P::W, columns - P::W);
-  });
+  tile.store(row_of, columns);
 }
 
 template <class T, int R>
 void product_rest(int64_t rows, const T* const* a, int64_t a_step, int64_t t0, int64_t t1, int64_t k0, int64_t k1, int64_t depth,
-                  const T* panel, T* const* out, int64_t columns, bool load) {
+                  const T* panel, T* const* out, int64_t columns, bool add) {
   if constexpr (R > 0) {
-    if (rows == R) return product_tile<T, R>(a, a_step, t0, t1, k0, k1, depth, panel, out, columns, load);
-    product_rest<T, R - 1>(rows, a, a_step, t0, t1, k0, k1, depth, panel, out, columns, load);
+    if (rows < R) return product_rest<T, R - 1>(rows, a, a_step, t0, t1, k0, k1, depth, panel, out, columns, add);
+    if (columns < kPanel<T>) {
+      add ? product_tile<T, R, true, false>(a, a_step, t0, t1, k0, k1, depth, panel, out, columns)
+          : product_tile<T, R, false, false>(a, a_step, t0, t1, k0, k1, depth, panel, out, columns);
+    } else {
+      add ? product_tile<T, R, true, true>(a, a_step, t0, t1, k0, k1, depth, panel, out, columns)
+          : product_tile<T, R, false, true>(a, a_step, t0, t1, k0, k1, depth, panel, out, columns);
+    }
   }
 }
 
@@ -82,38 +111,31 @@ void finish(T* y, const T* bias, int64_t columns, T* pre) {
   }
 }
 
-// R numbers k of all rows with one panel of their targets.
-template <class T, int R>
-void outer_tile(const T* const* a, int64_t k, int64_t rows, const T* panel, T* result, int64_t step, int64_t columns, bool load) {
-  using P = Pack<T>;
-  P sum[R][2];
-  if (load) {
-    unroll<R>([&](auto r) LVM_INLINE {
-      sum[r][0] = load_some(result + r * step, columns);
-      sum[r][1] = columns > P::W ? load_some(result + r * step + P::W, columns - P::W) : P();
-    });
-  }
+// R numbers k of all rows with one panel of their targets: result[r][0..columns) = (or +=) sum_i a[i][k + r] panel[i].
+template <class T, int R, bool add, bool full>
+void outer_tile(const T* const* a, int64_t k, int64_t rows, const T* panel, T* result, int64_t step, int64_t columns) {
+  Accumulators<T, R, full> tile;
+  const auto row_of = [&](int r) LVM_INLINE { return result + r * step; };
+  if constexpr (add) tile.load(row_of, columns);
   for (int64_t i = 0; i < rows; ++i) {
     const T* x = a[i] + k;
-    const P b0 = P::load(panel + i * kPanel<T>), b1 = P::load(panel + i * kPanel<T> + P::W);
-    unroll<R>([&](auto r) LVM_INLINE {
-      const P value(x[r]);
-      sum[r][0] += value * b0;
-      sum[r][1] += value * b1;
-    });
+    tile.add([&](int r) LVM_INLINE { return x[r]; }, panel + i * kPanel<T>);
   }
-  unroll<R>([&](auto r) LVM_INLINE {
-    store_some(sum[r][0], result + r * step, columns);
-    if (columns > P::W) store_some(sum[r][1], result + r * step + P::W, columns - P::W);
-  });
+  tile.store(row_of, columns);
 }
 
 template <class T, int R>
 void outer_rest(int64_t count, const T* const* a, int64_t k, int64_t rows, const T* panel, T* result, int64_t step,
-                int64_t columns, bool load) {
+                int64_t columns, bool add) {
   if constexpr (R > 0) {
-    if (count == R) return outer_tile<T, R>(a, k, rows, panel, result, step, columns, load);
-    outer_rest<T, R - 1>(count, a, k, rows, panel, result, step, columns, load);
+    if (count < R) return outer_rest<T, R - 1>(count, a, k, rows, panel, result, step, columns, add);
+    if (columns < kPanel<T>) {
+      add ? outer_tile<T, R, true, false>(a, k, rows, panel, result, step, columns)
+          : outer_tile<T, R, false, false>(a, k, rows, panel, result, step, columns);
+    } else {
+      add ? outer_tile<T, R, true, true>(a, k, rows, panel, result, step, columns)
+          : outer_tile<T, R, false, true>(a, k, rows, panel, result, step, columns);
+    }
   }
 }
 

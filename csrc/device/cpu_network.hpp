@@ -123,8 +123,11 @@ class NetworkLayer<Cpu, T> {
     const auto& kernel = cpu::network_kernels_for<T>();
     const bool narrow = columns <= cpu::kNarrow;
     const int64_t panel = kernel.panel(), panels = narrow ? 1 : (columns + panel - 1) / panel;
-    int64_t rows = cpu::kNetworkRows, chunks = 0;
-    for (const cpu::TapGroup& group : plan.groups()) chunks += (n * group.rows + rows - 1) / rows;
+    // Chunks of all groups in turn, so that those of the same images come together.
+    const int64_t groups = static_cast<int64_t>(plan.groups().size());
+    int64_t most_rows = 0, rows = cpu::kNetworkRows;
+    for (const cpu::TapGroup& group : plan.groups()) most_rows = std::max(most_rows, n * group.rows);
+    int64_t chunks = groups * ((most_rows + rows - 1) / rows);
     int64_t parts = 1;
     const int64_t all_rows = n * (to_small ? shape_.small_pixels() : shape_.large_pixels());
     if (all_rows * shape_.weights() > kWorth) {
@@ -132,11 +135,8 @@ class NetworkLayer<Cpu, T> {
       if (chunks < wanted) parts = std::min(panels, (wanted + chunks - 1) / chunks);
       if (chunks * parts < wanted) {
         rows = std::max<int64_t>(12, (rows * chunks * parts / wanted + 11) / 12 * 12);
-        chunks = 0;
-        for (const cpu::TapGroup& group : plan.groups()) chunks += (n * group.rows + rows - 1) / rows;
+        chunks = groups * ((most_rows + rows - 1) / rows);
       }
-    } else {
-      rows = cpu::kNetworkRows;
     }
     const int64_t width = narrow ? columns : (panels + parts - 1) / parts * panel;
     T* packed = packed_.reserve(taps * depth * (narrow ? columns : panels * panel));
@@ -153,16 +153,14 @@ class NetworkLayer<Cpu, T> {
     }
     const auto task = [&](int64_t i) {
       const int64_t first = i % parts * width, last = std::min(columns, first + width);
-      if (first >= last) return;
-      int64_t chunk = i / parts;
-      const cpu::TapGroup* group = plan.groups().data();
-      for (; chunk >= (n * group->rows + rows - 1) / rows; ++group) chunk -= (n * group->rows + rows - 1) / rows;
+      const cpu::TapGroup& group = plan.groups()[i / parts % groups];
+      const int64_t begin = i / parts / groups * rows, end = std::min(n * group.rows, begin + rows);
+      if (first >= last || begin >= end) return;
       if (!pack_first) pack(first, last);
-      const cpu::TapProduct<T> product{*group, in, out, pre, bias, packed, zeros_.data(), depth, columns, taps,
+      const cpu::TapProduct<T> product{group, in, out, pre, bias, packed, zeros_.data(), depth, columns, taps,
                                        to_small ? shape_.large_size() : shape_.small_size(),
                                        to_small ? shape_.small_size() : shape_.large_size(), shape_.activation, add};
-      kernel.tap_product(product, chunk * rows, std::min(n * group->rows, (chunk + 1) * rows), first, last,
-                         scratch(kernel.product_scratch(group->taps, depth)));
+      kernel.tap_product(product, begin, end, first, last, scratch(kernel.product_scratch(group.taps, depth)));
     };
     if (all_rows * shape_.weights() > kWorth) {
       parallel_for(chunks * parts, task);

@@ -51,6 +51,9 @@ NETWORKS = {
     for kind in (nn.Conv2D, nn.Conv2DTranspose)
     for layer in (kind(4, 3, 1, "same", "relu"), kind(5, (2, 3), 2, "valid", "tanh"), kind(1, 1, (3, 1), "same", "elu"))
 }
+NETWORKS["Conv2D, 3 x 3 of 16 channels"] = Case(
+    images((5, 6, 16)), passes([nn.Conv2D(16, 3, 1, "same", "tanh")], shape=(5, 6, 16)), TERMS, 10.0
+)
 NETWORKS |= {
     f"Dense {activation}": Case(images((9,)), passes([nn.Dense(4, activation)], shape=(9,)), 30)
     for activation in ("linear", "relu", "tanh", "sigmoid", "softplus", "elu", "gelu")

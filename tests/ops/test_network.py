@@ -59,16 +59,18 @@ def test_convolutions(instruction_set, kind, same, rng):
         (7, (20,), nn.Dense(300, "elu")),
         (50, (33,), nn.Dense(3, "sigmoid")),
         (1, (1,), nn.Dense(1)),
-        (40, (12, 13, 40), nn.Conv2D(35, 3, 1, "same", "relu")),
+        (40, (12, 13, 40), nn.Conv2D(35, (3, 2), 1, "same", "relu")),
+        (40, (12, 13, 40), nn.Conv2D(35, 3, 1, "same", "gelu")),
+        (3, (7, 9, 17), nn.Conv2DTranspose(20, 3, 1, "valid", "tanh")),
         (3, (17, 9, 6), nn.Conv2DTranspose(70, 5, 2, "same", "gelu")),
         (30, (14, 14, 20), nn.Conv2D(2, 3, 1, "same", "sigmoid")),
     ],
     ids=str,
 )
 def test_sizes(dtype, n, shape, layer, rng):
-    """Sums longer than a panel, rows in many chunks and lanes, columns that leave packs half empty."""
+    """Sums longer than a panel, rows in many chunks and lanes, columns that leave packs half empty, Winograd's blocks."""
     kind = "dense" if isinstance(layer, nn.Dense) else "conv" if isinstance(layer, nn.Conv2D) else "transpose"
-    options = {} if kind == "dense" else {"strides": layer.strides, "same": True}
+    options = {} if kind == "dense" else {"strides": layer.strides, "same": layer.padding == "same"}
     net, weights = build(layer, shape, dtype, rng)
     x = rng.standard_normal((n, *shape)).astype(dtype)
     terms = n * np.prod(net.output_shape) / net.output_shape[-1] + weights[0].size / weights[0].shape[-1]
@@ -143,7 +145,10 @@ def passes(net, x):
 def test_threads_change_no_bit(dtype, set_num_threads, rng):
     """Nor does a batch change its rows."""
     trunk = [nn.Conv2D(20, 3, 1, "same", "relu"), nn.Conv2D(24, 3, 2, "same", "relu"), nn.Flatten()]
-    heads = [[nn.Dense(200, "relu"), nn.Dense(2)], [nn.Reshape((5, 6, 24)), nn.Conv2DTranspose(1, 3, 2, "same")]]
+    heads = [
+        [nn.Dense(200, "relu"), nn.Dense(2)],
+        [nn.Reshape((5, 6, 24)), nn.Conv2D(16, 3, 1, "same"), nn.Conv2DTranspose(1, 3, 2, "same")],
+    ]
     net, _ = build(trunk, (10, 11, 1), dtype, rng, heads)
     x = rng.standard_normal((90, 10, 11, 1)).astype(dtype)
     set_num_threads(1)
