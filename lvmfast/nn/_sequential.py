@@ -335,7 +335,13 @@ class Sequential:
         return kernel.reshape(entry.kernel_shape), bias.reshape(entry.bias_shape)
 
     def __getstate__(self) -> dict:
-        return {**vars(self), "_compiled": None}
+        return {**vars(self), "_compiled": None, "_parameters": _backend.to_numpy(self._parameters)}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self.device = _backend.usable_device(self.device)
+        if self._parameters is not None:
+            self._parameters = _backend.to_device(self._parameters, self.device)
 
     def __repr__(self) -> str:
         heads = "" if self.heads is None else f", heads={self.heads!r}"

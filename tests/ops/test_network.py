@@ -68,7 +68,7 @@ def test_convolutions(instruction_set, kind, same, rng):
     ids=str,
 )
 def test_sizes(dtype, n, shape, layer, rng):
-    """Sums longer than a panel, rows in many chunks and lanes, columns that leave packs half empty, Winograd's blocks."""
+    """Sums longer than a panel, rows in many chunks and lanes, columns that leave packs half empty, Winograd."""
     kind = "dense" if isinstance(layer, nn.Dense) else "conv" if isinstance(layer, nn.Conv2D) else "transpose"
     options = {} if kind == "dense" else {"strides": layer.strides, "same": layer.padding == "same"}
     net, weights = build(layer, shape, dtype, rng)
