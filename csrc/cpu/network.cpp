@@ -24,13 +24,12 @@ LVM_HD void for_rows(const TapGroup& g, int64_t begin, int64_t end, const F& f) 
 
 // The taps of rows: pointers[i * row_step + t * tap_step], or, brought together, patches (rows, taps * depth) and one
 // pointer for each row. Returns how many taps there are then, and their depth.
-template <class T>
 struct Taps {
   int64_t count, depth;
 };
 template <class T>
-Taps<T> find_taps(const TapGroup& g, const T* in, int64_t depth, int64_t image_size, const T* zeros, int64_t begin, int64_t end,
-                  int64_t row_step, int64_t tap_step, const T** pointers, T* patches) {
+Taps find_taps(const TapGroup& g, const T* in, int64_t depth, int64_t image_size, const T* zeros, int64_t begin, int64_t end,
+               int64_t row_step, int64_t tap_step, const T** pointers, T* patches) {
   if (shallow(g.taps, depth)) {
     const int64_t width = g.taps * depth;
     for_rows(g, begin, end, [&](int64_t i, int64_t image, int64_t row) LVM_INLINE {
@@ -159,7 +158,7 @@ void tap_product(const TapProduct<T>& p, int64_t begin, int64_t end, int64_t fir
   for_rows(g, begin, end, [&](int64_t i, int64_t image, int64_t row) LVM_INLINE {
     out[i] = p.out + image * p.target_image + (g.target ? g.target[row] : row) * p.columns;
   });
-  const Taps<T> taps = find_taps(g, p.in, p.depth, p.source_image, p.zeros, begin, end, g.taps, int64_t(1), a, patches);
+  const Taps taps = find_taps(g, p.in, p.depth, p.source_image, p.zeros, begin, end, g.taps, int64_t(1), a, patches);
   const int64_t a_step = g.taps;
   if (p.columns <= kNarrow) {
     for (int64_t j = first; j < last; ++j) {
@@ -214,7 +213,7 @@ void tap_outer(const TapOuter<T>& p, int64_t begin, int64_t end, int64_t first, 
     for_rows(g, from, to, [&](int64_t i, int64_t image, int64_t row) LVM_INLINE {
       targets[i] = p.target + image * p.target_image + (g.target ? g.target[row] : row) * p.columns;
     });
-    const Taps<T> taps = find_taps(g, p.in, p.depth, p.source_image, p.zeros, from, to, int64_t(1), kOuterRows, a, patches);
+    const Taps taps = find_taps(g, p.in, p.depth, p.source_image, p.zeros, from, to, int64_t(1), kOuterRows, a, patches);
     for (int64_t j = first; j < last; j += kPanel<T>) {
       const int64_t width = least(kPanel<T>, p.columns - j);
       for (int64_t i = 0; i < rows; ++i) {

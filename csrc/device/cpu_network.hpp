@@ -80,14 +80,9 @@ class NetworkLayer<Cpu, T> {
                          scratch(kernel.outer_scratch(group.taps, depth)));
       }
     };
-    worth ? parallel_for(lanes * parts, task) : Cpu::for_ranges(1, 1, [&](int64_t, int64_t) {
-      for (int64_t i = 0; i < lanes * parts; ++i) task(i);
-    });
+    spread(worth, lanes * parts, task);
     if (direct) return;
-    // A tap without a group has no pixels: its weights touch nothing.
-    std::fill_n(d_w, size, T(0));
-    int64_t taps = 0;
-    for (const cpu::TapGroup& group : plan.groups()) taps = std::max(taps, group.first + group.taps);
+    std::fill_n(d_w, size, T(0));  // a tap without a group touches no pixel
     Cpu::for_ranges(shape_.taps() * depth, std::max<int64_t>(1, 4096 / columns), [&](int64_t begin, int64_t end) {
       for (const cpu::TapGroup& group : plan.groups()) {
         const int64_t from = std::max(begin, group.first * depth), to = std::min(end, (group.first + group.taps) * depth);
@@ -109,6 +104,12 @@ class NetworkLayer<Cpu, T> {
   static constexpr int64_t kLaneRows = 2048;
   static constexpr int64_t kWorth = int64_t(1) << 17;  // multiply-adds: some microseconds
 
+  // On the pool's threads, or on this one where there is little to do.
+  template <class F>
+  static void spread(bool worth, int64_t tasks, const F& task) {
+    if (worth) return parallel_for(tasks, task);
+    for (int64_t i = 0; i < tasks; ++i) task(i);
+  }
   static void* scratch(int64_t bytes) {
     static thread_local Buffer<char> buffer;
     return buffer.reserve(bytes);
@@ -130,7 +131,8 @@ class NetworkLayer<Cpu, T> {
     int64_t chunks = groups * ((most_rows + rows - 1) / rows);
     int64_t parts = 1;
     const int64_t all_rows = n * (to_small ? shape_.small_pixels() : shape_.large_pixels());
-    if (all_rows * shape_.weights() > kWorth) {
+    const bool worth = all_rows * shape_.weights() > kWorth;
+    if (worth) {
       const int64_t threads = Cpu::threads(), wanted = threads > 1 ? 4 * threads : 1;
       if (chunks < wanted) parts = std::min(panels, (wanted + chunks - 1) / chunks);
       if (chunks * parts < wanted) {
@@ -162,11 +164,7 @@ class NetworkLayer<Cpu, T> {
                                        to_small ? shape_.small_size() : shape_.large_size(), shape_.activation, add};
       kernel.tap_product(product, begin, end, first, last, scratch(kernel.product_scratch(group.taps, depth)));
     };
-    if (all_rows * shape_.weights() > kWorth) {
-      parallel_for(chunks * parts, task);
-    } else {
-      for (int64_t i = 0; i < chunks * parts; ++i) task(i);
-    }
+    spread(worth, chunks * parts, task);
   }
 
   LayerShape shape_;

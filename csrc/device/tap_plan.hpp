@@ -52,8 +52,8 @@ class TapPlan {
       const int64_t row_phase = phase / s.col_stride, col_phase = phase % s.col_stride;
       const size_t first = order_.size();
       for (int64_t tap = 0; tap < s.taps(); ++tap) {
-        const bool here = (row_phase + s.top - tap / s.cols) % s.row_stride == 0 && (col_phase + s.left - tap % s.cols) % s.col_stride == 0;
-        if (here) order_.push_back(static_cast<int32_t>(tap));
+        const int64_t row = row_phase + s.top - tap / s.cols, col = col_phase + s.left - tap % s.cols;
+        if (row % s.row_stride == 0 && col % s.col_stride == 0) order_.push_back(static_cast<int32_t>(tap));
       }
       std::vector<int32_t> target, source;
       for (int64_t p = row_phase; p < s.large_rows; p += s.row_stride) {
