@@ -1,11 +1,11 @@
 """Peer implementations of stochastic variational sparse GPs (ARD RBF, whitened, full q), behind one interface.
 
 The model is f = c + GP(0, k) with y = f + N(0, noise_variance) ("gaussian") or P(y = 1) = 1 / (1 + exp(-f))
-("bernoulli"); u = f(Z) = c + L w, w ~ N(mu, W W^T). A step maximises the ELBO of a batch, scaled to ``n_total`` rows, by
-the kernel's 1 + q parameters, the noise, c, Z, mu and W: by Adam, or mu and W by a natural gradient.
+("bernoulli"); u = f(Z) = c + L w, w ~ N(mu, W W^T). A step maximises the ELBO of a batch, scaled to ``n_total``
+rows, by the kernel's 1 + q parameters, the noise, c, Z, mu and W: by Adam, or mu and W by a natural gradient.
 
-``PEERS[name](start)`` does the set-up and returns a trainer, or raises ``Unavailable``; ``ours(start)`` does the same
-with lvmfast. Trainers take NumPy arrays of the dtype of ``start``:
+``PEERS[name](start)`` does the set-up and returns a trainer, or raises ``Unavailable``; ``OURS[name](start)`` does the
+same with lvmfast. Trainers take NumPy arrays of the dtype of ``start``:
 
 ``step(x, y)``
     One step, complete when it returns. The first call may compile.
@@ -31,7 +31,7 @@ from scipy import special
 
 from .covariances import Unavailable
 
-__all__ = ["PEERS", "Start", "Unavailable", "natural_of", "ours"]
+__all__ = ["OURS", "PEERS", "Start", "Unavailable", "natural_of"]
 
 JITTER = 1e-6
 N_NODES = 20
@@ -53,6 +53,7 @@ class Start:
     natural: bool = False
     learning_rate: float = 0.01
     step_size: float = 0.1
+    constant: float = 0.0
 
     @classmethod
     def random(cls, m: int, n_total: int, likelihood: str, dtype: str, natural: bool, q: int = 8) -> Start:
@@ -75,12 +76,12 @@ class Start:
         return self.Z.shape[1]
 
     def expected(self, x, y, diagonal: float = 0.0) -> float:
-        """The ELBO in plain NumPy, c = 0, with 100 nodes of Gauss-Hermite quadrature."""
+        """The ELBO in plain NumPy with 100 nodes of Gauss-Hermite quadrature."""
         x, y = x.astype(float), y.astype(float)
         m = len(self.Z)
         L = np.linalg.cholesky(self.covariance(self.Z, self.Z) + JITTER * np.eye(m))
         A = scipy.linalg.solve_triangular(L, self.covariance(self.Z, x), lower=True)
-        mean, root = A.T @ self.mu, self.W.T @ A
+        mean, root = self.constant + A.T @ self.mu, self.W.T @ A
         variance = self.variance + diagonal - np.sum(A * A, axis=0) + np.sum(root * root, axis=0)
         if self.likelihood == "gaussian":
             square = (np.square(y - mean) + variance) / self.noise_variance
@@ -132,70 +133,18 @@ def gpflow(start: Start):
     return Trainer(start)
 
 
-class Compiled:
-    """The compiled step of lvmfast alone: q moves, all gradients are computed, the other parameters stay."""
+def compiled(start: Start):
+    """lvmfast: the compiled step alone, in which q moves and the other parameters have gradients and stay."""
+    from .sparse_variational_ours import Compiled
 
-    diagonal = 0.0
-
-    def __init__(self, start: Start):
-        import lvmfast
-        from lvmfast import _backend
-
-        self.start, module = start, _backend.module_on("cpu")
-        m, q = start.Z.shape
-        double = start.dtype == "float64"
-        self.compiled = (module.Svgp64 if double else module.Svgp32)(m, q, 1, True, False, start.natural)
-        if start.natural:
-            precision = np.linalg.inv(start.W @ start.W.T)
-            precision = 0.5 * (precision + precision.T)
-            self.compiled.set_q((precision @ start.mu)[None], precision[None])
-        else:
-            self.compiled.set_q(start.mu[None].copy(), start.W[None].copy())
-        kernel = lvmfast.kernels.RBF(start.variance, start.lengthscale).compiled(q)
-        gaussian = start.likelihood == "gaussian"
-        known = lvmfast.likelihoods
-        likelihood = known.Gaussian(start.noise_variance) if gaussian else known.Bernoulli()
-        self.head = kernel.tree_for(module), kernel.vector(), np.ascontiguousarray(start.Z, dtype=float)
-        self.head += (likelihood._compiled(module), None)
-        self.mean = np.zeros((1, 1)), np.zeros(q), np.ones(q)
-        self.t, self.threads = 0, _backend.blas_threads
-
-    def evaluate(self, x, y, update) -> float:
-        """The ELBO, after which q moves as ``update`` says."""
-        scale = self.start.n_total / len(y)
-        rest = (
-            x,
-            y[:, None],
-            None,
-            None,
-            None,
-            scale,
-            *self.mean,
-            np.asarray(update, dtype=float),
-            JITTER,
-            0.0,
-            0.0,
-            0.0,
-        )
-        with self.threads(1):
-            code, index, _, expected, kl, *_ = self.compiled.step(*self.head, *rest)
-        assert code == 0, f"code {code} at {index}"
-        return expected - kl
-
-    def step(self, x, y) -> None:
-        """Adam or a natural gradient step of q."""
-        self.t += 1
-        start = self.start
-        self.evaluate(x, y, [start.step_size] if start.natural else [start.learning_rate, 0.9, 0.999, 1e-7, self.t])
-
-    def elbo(self, x, y) -> float:
-        """Of a batch."""
-        return self.evaluate(x, y, [])
-
-
-def ours(start: Start):
-    """lvmfast."""
     return Compiled(start)
+
+
+def whole(start: Start):
+    """lvmfast: the step as ``SVGP.fit`` takes it."""
+    from .sparse_variational_ours import Whole
+
+    return Whole(start)
 
 
 PEERS = {
@@ -206,3 +155,5 @@ PEERS = {
     "gpflow": gpflow,
     "gpflow-natural": gpflow,
 }
+
+OURS = {"compiled": compiled, "whole": whole}

@@ -35,7 +35,7 @@ class Trainer:
             kernel,
             likelihood,
             start.Z.astype(self.dtype),
-            mean_function=gpflow.functions.Constant(self.dtype(0)),
+            mean_function=gpflow.functions.Constant(self.dtype(start.constant)),
             q_mu=start.mu[:, None].astype(self.dtype),
             q_sqrt=start.W[None].astype(self.dtype),
             num_data=start.n_total,

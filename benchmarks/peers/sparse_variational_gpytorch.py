@@ -33,6 +33,7 @@ class Model(gpytorch.models.ApproximateGP):
         Z = torch.tensor(start.Z)
         super().__init__(variational.VariationalStrategy(self, Z, q, learn_inducing_locations=True, jitter_val=JITTER))
         self.mean_module = gpytorch.means.ConstantMean()
+        self.mean_module.constant = start.constant
         self.covar_module = kernels.ScaleKernel(kernels.RBFKernel(ard_num_dims=start.q))
         self.covar_module.outputscale = start.variance
         self.covar_module.base_kernel.lengthscale = start.lengthscale

@@ -21,7 +21,7 @@ class Autograd:
             raise Unavailable("it has no natural gradients")
         self.start, self.dtype = start, getattr(torch, start.dtype)
         positive = np.log(np.r_[start.variance, start.lengthscale, start.noise_variance])
-        values = positive, [0.0], start.Z, start.mu, np.tril(start.W)
+        values = positive, [start.constant], start.Z, start.mu, np.tril(start.W)
         self.positive, self.c, self.Z, self.mu, self.W = leaves = [
             torch.tensor(np.asarray(a), dtype=self.dtype, requires_grad=True) for a in values
         ]
@@ -32,9 +32,9 @@ class Autograd:
 
     def covariances(self, x):
         """K_uu with its jitter, K_uf and the variance of f's prior."""
-        variance, scale = self.positive[0].exp(), self.positive[1:-1].exp()
+        log_variance, scale = self.positive[0], self.positive[1:-1].exp()
         Z, x = self.Z / scale, x / scale
-        return rbf(Z, Z, variance) + JITTER * self.identity, rbf(Z, x, variance), variance
+        return rbf(Z, Z, log_variance) + JITTER * self.identity, rbf(Z, x, log_variance), log_variance.exp()
 
     def value(self, x, y):
         """The ELBO."""
@@ -137,7 +137,7 @@ class HandDerived(Autograd):
         return scale * (slope @ self.weights), 0.5 * scale * (slope @ (self.weights * self.nodes)) / root
 
 
-def rbf(A, B, variance):
-    """variance * exp(-|a - b|^2 / 2)."""
-    s = torch.addmm((A * A).sum(1)[:, None] + (B * B).sum(1), A, B.T, alpha=-2)
-    return variance * torch.exp(-0.5 * s.clamp(min=0))
+def rbf(A, B, log_variance):
+    """exp(log_variance - |a - b|^2 / 2) in few passes; rounding errors are not clamped."""
+    half = log_variance - 0.5 * (A * A).sum(1)[:, None] - 0.5 * (B * B).sum(1)
+    return torch.addmm(half, A, B.T).exp()
