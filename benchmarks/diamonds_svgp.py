@@ -2,9 +2,9 @@
 
 The file holds X (53940, 9), whose second column is the grade of the cut, and price. Two tasks: log price from all nine
 columns ("regression", Gaussian noise), and whether the cut is Ideal from the eight others ("classification", logit).
-All methods have the same training rows (90 %), batches of 1024, k-means' 500 inducing inputs, and initial parameters, in
-standardised units. The clock runs from the end of the first step, which compiles, and rests while the density of the
-held-out rows is computed, for all by the same formula: in nats per row, of log price as it is.
+All methods have the same training rows (90 %), batches of 1024, k-means' 500 inducing inputs, and initial parameters,
+in standardised units. The clock runs from the end of the first step, which compiles, and rests while the density of
+the held-out rows is computed, for all by the same formula: in nats per row, of log price as it is.
 
 Every run writes a file to ``--results``, so that methods may come from several environments and settings be tried;
 ``--report`` reads them all. For each level of the density, which the best of the peers reaches after its seconds, a

@@ -100,7 +100,7 @@ class Whole:
     def step(self, x, y) -> None:
         """One step of all."""
         with _backend.blas_threads(1):
-            self.run.step(self.batch(x, y))
+            self.run.step(self.batch(x, y), self.start.n_total)
 
     def elbo(self, x, y) -> float:
         """Of a batch."""
