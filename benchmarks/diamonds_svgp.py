@@ -92,10 +92,13 @@ class Problem:
 
 
 class Clock:
-    """Seconds of training, steps and densities at marks that lie evenly on a logarithmic scale."""
+    """Seconds of training, steps and densities at marks that lie evenly on a logarithmic scale.
 
-    def __init__(self, seconds: float):
-        self.marks = list(np.geomspace(min(0.5, seconds / 4), seconds, 32))
+    ``end`` is in seconds, or in steps.
+    """
+
+    def __init__(self, end: float, by_steps: bool):
+        self.marks, self.by_steps = list(np.geomspace(end / 120, end, 32)), by_steps
         self.steps, self.elapsed, self.since = 0, 0.0, None
         self.record: dict = {"seconds": [], "steps": [], "density": []}
 
@@ -105,10 +108,11 @@ class Clock:
         self.steps += 1
         if self.since is not None:
             self.elapsed += now - self.since
-        if self.steps == 1 or self.elapsed >= self.marks[0]:
+        position = self.steps if self.by_steps else self.elapsed
+        if self.steps == 1 or position >= self.marks[0]:
             for name, value in (("seconds", self.elapsed), ("steps", self.steps), ("density", evaluate())):
                 self.record[name].append(value)
-            while self.marks and self.elapsed >= self.marks[0]:
+            while self.marks and position >= self.marks[0]:
                 self.marks.pop(0)
         self.since = time.perf_counter()
         return not self.marks
@@ -208,6 +212,7 @@ def main() -> None:
     options.add_argument("--dtypes", nargs="*", default=["float64"], choices=DTYPES)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--seconds", type=float, default=60.0, help="of training, per run")
+    options.add_argument("--steps", type=int, help="of training, instead of seconds: to try settings on a busy machine")
     options.add_argument("--inducing", type=int, default=500)
     options.add_argument("--learning-rates", nargs="*", type=float, help="of Adam; default: the best that was found")
     options.add_argument("--step-sizes", nargs="*", type=float, help="of natural gradients; 0: automatic, ours alone")
@@ -233,7 +238,7 @@ def one_run(method: str, problem: Problem, start: Start, arguments) -> None:
     """Train, print the end and write the record."""
     about = {"task": problem.task, "method": method, "dtype": start.dtype, "threads": arguments.threads}
     about |= {"learning_rate": start.learning_rate, "step_size": start.step_size}
-    clock = Clock(arguments.seconds)
+    clock = Clock(arguments.steps or arguments.seconds, bool(arguments.steps))
     with threads(arguments.threads):
         try:
             (train_ours if method in OURS else train_peer)(method, problem, start, clock)
