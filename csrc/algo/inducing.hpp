@@ -91,7 +91,8 @@ class Inducing {
     const double mean = numbers_.host()[0] / static_cast<double>(m);
     double* l = l_.reserve(m * m);
     const Status status = escalate_jitter(point.policy, [&] { return mean; }, jitter, [&](double extra) {
-      Device::map(m * m, WithDiagonal{k_uu_.data(), l, m, extra});
+      Device::copy(k_uu_.data(), l, m * m);
+      Device::map(m, AddDiagonal{l, m, extra});
       return factorise(l, point.least_pivot * mean);
     });
     if (!status) return status;
@@ -102,8 +103,16 @@ class Inducing {
     const double ratio = *most / *least * (*most / *least);
     if (ratio > kMostRatio) return {Code::bad_diagonal, least - numbers_.host()};
     direct_ = ratio < kDirectRatio;
-    Device::map(m * m, CastTo<double, A>{l, l_tile_.reserve(m * m)});
+    if constexpr (!kSame) Device::map(m * m, CastTo<double, A>{l, l_tile_.reserve(m * m)});
     return {};
+  }
+
+  const A* l_tile() const {
+    if constexpr (kSame) {
+      return l_.data();
+    } else {
+      return l_tile_.data();
+    }
   }
 
   // In place, of the upper triangle (column-major).
