@@ -33,6 +33,7 @@
 #include "algo/inducing.hpp"
 #include "algo/likelihood.hpp"
 #include "algo/svgp_columns.hpp"
+#include "algo/triangular.hpp"
 
 namespace lvm {
 
@@ -95,6 +96,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     }
     Device::zero(first_.reserve(first), first);
     centred_.reserve(shape.latents * shape.m * shape.m);
+    if (shape.natural && Device::kImmediate) inverse_.reserve(shape.latents * (shape.m * shape.m + kInverseBlock * kInverseBlock));
     Device::upload(identity.data(), second_.reserve(second), second);
     for (auto* moment : {&moments_[0], &moments_[1]}) Device::zero(moment->reserve(first), first);
     for (auto* moment : {&moments_[2], &moments_[3]}) Device::zero(moment->reserve(second), second);
@@ -133,12 +135,13 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     const int64_t q = shape_.q, p = shape_.latents;
     Device::upload(point.z, centres_.reserve(point.m * q + q + 1), point.m * q);
     Device::column_centres(centres_.data(), point.m, q, centres_.data() + point.m * q);
-    // On a CPU the factor of K_uu and the inverse of S^-1 are taken side by side.
-    const bool aside = Device::kImmediate && shape_.natural && shape_.whitened && !shape_.diagonal && factored_;
+    Base::begin(point, q, centres_.data() + point.m * q, Device::lanes_for(batch.n), p, 1 + p);
+    // The factor of K_uu and the inverses of those of S^-1 side by side.
+    const bool aside = shape_.natural && shape_.whitened && !shape_.diagonal && factored_;
     Status status;
     Device::for_lanes(aside ? 1 + p : 1, [&](int64_t k) {
       if (k == 0) {
-        status = Base::begin(point, batch.n, q, centres_.data() + point.m * q, jitter, kLaneRows, p, 1 + p);
+        status = Base::factorise_inducing(point, jitter);
       } else {
         invert(k - 1);
       }
@@ -193,7 +196,10 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
           Blas<double>::trsm('L', 'U', 'T', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
           Blas<double>::trsm('L', 'U', 'N', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
         }
-        if (!inverted) Device::for_lanes(p, [&](int64_t k) { invert(k); });
+        for (int64_t k = 0; k < p; ++k) {
+          if (!inverted) invert(k);
+          finish_inverse(k);
+        }
         Device::sums(1, p * m, LogEntries{factor, m, m}, log_det);
         Device::map(1, Scaled{log_det, 2.0, log_det});
       }
@@ -202,15 +208,14 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
         Device::map(all, FromDiagonal{second, m, 1, 0.0, root_.reserve(all)});
         second = root_.data();
       }
-      Device::for_parts(p * m, [&](int64_t begin, int64_t end) {  // the upper triangles
-        for (int64_t k = begin / m, next; begin < end; ++k, begin = next) {
-          next = std::min(end, (k + 1) * m);
-          const int64_t rows = next - k * m;
-          Blas<double>::gemm('T', 'N', rows, next - begin, rows, 1.0, second + k * m * m, m, second + begin * m, m, 0.0,
-                             centred + begin * m, m);
-        }
-      });
-      for (int64_t k = 0; k < p; ++k) Device::mirror_lower(centred + k * m * m, m, m);
+      if (kSame || !direct_ || !shape_.whitened) {
+        square_roots<double>(second, centred);
+      } else {
+        A *narrow = narrow_.reserve(2 * all), *square = narrow + all;
+        to_tiles(second, all, narrow);
+        square_roots<A>(narrow, square);
+        Device::map(all, CastTo<A, double>{square, centred});
+      }
       Device::map(p * m, AddDiagonal{centred, m, -1.0});
       Device::sums(1, p * m, LogEntries{second, m, m}, log_det);
       Device::map(1, Scaled{log_det, -2.0, log_det});
@@ -239,14 +244,45 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     return {};
   }
 
-  // centred_ = S - I from the factor of S^-1.
+  // centred_ = S - I from the factor R of S^-1 = R^T R; on a CPU in two parts, of which the first is R^-1 and the work of a
+  // thread.
   void invert(int64_t k) {
     const int64_t m = shape_.m, size = m * m;
+    if constexpr (Device::kImmediate) {
+      double* inverse = inverse_.data() + k * (size + kInverseBlock * kInverseBlock);
+      Device::copy(factor_.data() + k * size, inverse, size);
+      invert_upper<Blas<double>>(m, inverse, m, inverse + size);
+    } else {
+      Device::copy(factor_.data() + k * size, centred_.data() + k * size, size);
+      Blas<double>::potri('U', m, centred_.data() + k * size, m);
+    }
+  }
+  void finish_inverse(int64_t k) {
+    const int64_t m = shape_.m, size = m * m;
     double* to = centred_.data() + k * size;
-    Device::copy(factor_.data() + k * size, to, size);
-    Blas<double>::potri('U', m, to, m);
+    if constexpr (Device::kImmediate) {  // the upper triangle of R^-1 R^-T
+      double* inverse = inverse_.data() + k * (size + kInverseBlock * kInverseBlock);
+      Device::for_parts(m, [&](int64_t begin, int64_t end) {
+        for (int64_t j = begin; j < end; ++j) std::fill(inverse + j * m + j + 1, inverse + j * m + end, 0.0);
+        Blas<double>::gemm('N', 'T', end, end - begin, m - begin, 1.0, inverse + begin * m, m, inverse + begin * (m + 1), m, 0.0,
+                           to + begin * m, m);
+      });
+    }
     Device::mirror_lower(to, m, m);
     Device::map(m, AddDiagonal{to, m, -1.0});
+  }
+
+  // Whole matrices W W^T from W^T, upper (column-major).
+  template <class G>
+  void square_roots(const G* root, G* square) {
+    const int64_t m = m_, size = m * m;
+    for (int64_t k = 0; k < shape_.latents; ++k) {
+      const G* own = root + k * size;
+      Device::for_parts(m, [&](int64_t begin, int64_t end) {  // the upper triangle
+        Blas<G>::gemm('T', 'N', end, end - begin, end, G(1), own, m, own + begin * m, m, G(0), square + k * size + begin * m, m);
+      });
+      Device::mirror_lower(square + k * size, m, m);
+    }
   }
 
   // Whitens what is stored: mu_ (S^-1 mu with natural), and the matrices, which are returned.
@@ -479,23 +515,27 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       for (int64_t k = 0; k < p; ++k) {
         Blas<double>::gemm('N', 'N', m, 1, m, -2.0, target + k * m * m, m, mu_.data() + k * m, m, 1.0, vector + k * m, m);
       }
+    } else {
+      Device::map(first, Difference{vector, mu_.data(), vector});
     }
-    Device::map(all, Scaled{target, -2.0, target});
-    Device::map(p * m, AddDiagonal{target, m, 1.0});  // I - 2 A
-    if (shape_.diagonal) Device::map(first, Difference{vector, mu_.data(), vector});
+    double factor = -2.0, identity = 1.0;  // what the precision goes to is factor a + identity I
     if (!shape_.whitened) {
+      Device::map(all, Scaled{target, factor, target});
+      Device::map(p * m, AddDiagonal{target, m, identity});
+      factor = 1.0, identity = 0.0;
       Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, vector, m);
       for (int64_t k = 0; k < p; ++k) sandwich(target + k * m * m);
     }
     if (shape_.diagonal) {
       double* diagonal = diagonal_.reserve(second);
-      Device::map(second, TakeDiagonals{target, m, diagonal});
+      Device::map(second, TakeDiagonals{target, m, factor, identity, diagonal});
       Device::map(first, AddMeans{diagonal, first_.data(), second_.data(), vector});
       target = diagonal;
+      factor = 1.0;
     }
-    double* next = next_.reserve(second);
+    double *next = next_.reserve(second), *factors = shape_.diagonal ? next : factor_.reserve(all);
     for (int halvings = 0; halvings < 30; ++halvings, rho *= 0.5) {
-      Device::map(second, Blend{second_.data(), target, rho, next});
+      Device::map(second, Blend{second_.data(), target, rho, factor, next, factors});
       bool good = true;
       if (shape_.diagonal) {
         Device::zero(this->failure_.data(), 1);
@@ -505,11 +545,12 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
         Device::wait();
         good = numbers_.host()[0] == 0;
       } else {
-        Device::copy(next, factor_.reserve(all), all);
-        for (int64_t k = 0; k < p && good; ++k) good = static_cast<bool>(factorise(factor_.data() + k * m * m, 0.0));
+        Device::map(p * m, AddDiagonal{next, m, rho * identity});
+        Device::map(p * m, AddDiagonal{factors, m, rho * identity});
+        for (int64_t k = 0; k < p && good; ++k) good = static_cast<bool>(factorise(factors + k * m * m, 0.0));
       }
       if (!good) continue;
-      Device::map(first, Blend{first_.data(), vector, rho, first_.data()});
+      Device::map(first, Blend{first_.data(), vector, rho, 1.0, first_.data(), first_.data()});
       std::swap(second_, next_);
       factored_ = !shape_.diagonal;
       Device::wait();
@@ -526,12 +567,14 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     // 2 W^T (A - I / 2), for unwhitened ones times L^-1.
     Device::copy(a_.data(), work, p * size);
     Device::map(p * m, AddDiagonal{work, m, -0.5});
-    for (int64_t k = 0; k < p; ++k) {
-      Device::for_parts(m, [&](int64_t begin, int64_t end) {  // rows below the part are not asked for
-        const int64_t rows = shape_.whitened ? end : m;
-        Blas<double>::gemm('N', 'N', rows, end - begin, m, 2.0, root_at_ + k * size, m, work + k * size + begin * m, m, 0.0,
-                           by_second + k * size + begin * m, m);
-      });
+    if (kSame || !direct_ || !shape_.whitened) {
+      root_products<double>(root_at_, work, by_second);
+    } else {
+      A *root = narrow_.reserve(3 * p * size), *a = root + p * size, *product = a + p * size;
+      to_tiles(root_at_, p * size, root);
+      to_tiles(work, p * size, a);
+      root_products<A>(root, a, product);
+      Device::map(p * size, CastTo<A, double>{product, by_second});
     }
     if (!shape_.whitened) {
       Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, by_first, m);
@@ -539,7 +582,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     }
     const double* gradient = by_second;
     if (shape_.diagonal) {
-      Device::map(second, TakeDiagonals{by_second, m, diagonal_.reserve(second)});
+      Device::map(second, TakeDiagonals{by_second, m, 1.0, 0.0, diagonal_.reserve(second)});
       Device::map(second, AddInverses{second_.data(), diagonal_.data()});
       gradient = diagonal_.data();
     } else {
@@ -553,13 +596,24 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     Device::wait();
   }
 
-  static constexpr int64_t kLaneRows = 256;  // at least so many for a lane
-
   SvgpShape shape_;
+  // 2 W^T a; when q is whitened only the upper triangle.
+  template <class G>
+  void root_products(const G* root, const G* a, G* product) {
+    const int64_t m = m_, size = m * m;
+    for (int64_t k = 0; k < shape_.latents; ++k) {
+      Device::for_parts(m, [&](int64_t begin, int64_t end) {
+        const int64_t rows = shape_.whitened ? end : m;
+        Blas<G>::gemm('N', 'N', rows, end - begin, m, G(2), root + k * size, m, a + k * size + begin * m, m, G(0),
+                      product + k * size + begin * m, m);
+      });
+    }
+  }
+
   bool factored_ = false;             // factor_ holds those of second_
   const double* root_at_ = nullptr;   // the whitened W^T
   Scratch<double> first_, second_, moments_[4];
-  Scratch<double> mu_, centred_, root_, factor_, work_, a_, right_, terms_, cotangent_, vector_, next_, diagonal_, mean_there_, centres_;
+  Scratch<double> mu_, centred_, inverse_, root_, factor_, work_, a_, right_, terms_, cotangent_, vector_, next_, diagonal_, mean_there_, centres_;
   Scratch<A> centred_tile_, mu_tile_, narrow_;
 };
 

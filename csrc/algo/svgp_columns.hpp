@@ -169,18 +169,19 @@ struct UnwhitenedCotangent {
   }
 };
 
-// (1 - rho) old + rho target.
+// (1 - rho) old + rho factor target, twice.
 struct Blend {
   const double *old, *target;
-  double rho;
-  double* out;
-  LVM_HD void operator()(int64_t at) const { out[at] = old[at] + rho * (target[at] - old[at]); }
+  double rho, factor;
+  double *out, *again;
+  LVM_HD void operator()(int64_t at) const { out[at] = again[at] = (1.0 - rho) * old[at] + rho * factor * target[at]; }
 };
-struct TakeDiagonals {
+struct TakeDiagonals {  // factor a + identity I
   const double* a;
   int64_t m;
+  double factor, identity;
   double* out;
-  LVM_HD void operator()(int64_t at) const { out[at] = a[at / m * m * m + at % m * (m + 1)]; }
+  LVM_HD void operator()(int64_t at) const { out[at] = factor * a[at / m * m * m + at % m * (m + 1)] + identity; }
 };
 struct Difference {
   const double *a, *b;

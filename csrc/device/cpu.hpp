@@ -50,6 +50,12 @@ struct Cpu {
   static void for_lanes(int64_t n, const F& f) {
     parallel_for(n, f);
   }
+  // As many lanes for n rows as serve the threads.
+  static int64_t lanes_for(int64_t n) {
+    int64_t lanes = 1;
+    while (lanes < std::min(threads(), kLanes) && 2 * lanes * 128 <= n) lanes *= 2;
+    return lanes;
+  }
   // f(begin, end) over [0, n), for BLAS calls that hold for any part.
   template <class F>
   static void for_parts(int64_t n, const F& f) {

@@ -35,6 +35,7 @@ struct Cuda {
   static void for_lanes(int64_t n, const F& f) {
     for (int64_t lane = 0; lane < n; ++lane) f(lane);
   }
+  static int64_t lanes_for(int64_t) { return 1; }
   template <class F>
   static void for_parts(int64_t n, const F& f) {
     f(int64_t(0), n);
