@@ -1,0 +1,508 @@
+// A step of stochastic variational inference for Gaussian processes with any likelihood: the bound of a batch, all its
+// gradients, and the next q(u).
+//
+// With L L^T = K_uu + jitter I, v_i = L^-1 k_i and q(u_p) = N(m_p(Z) + L mu_p, L S_p L^T) for every latent function p,
+//
+//   f_p(x_i) ~ N(m_p(x_i) + v_i . mu_p, k_ii + v_i . (S_p - I) v_i),
+//   ELBO = sum_i c_i E log p(y_i | f(x_i)) - sum_p 1/2 (tr S_p + |mu_p|^2 - m - log|S_p|).
+//
+// With g_ip, h_ip = c_i times the derivatives of the expectation by mean and variance, A_p = sum_i h_ip v_i v_i^T:
+//
+//   by mu_p: V g_p - mu_p,   by S_p: A_p - (I - S_p^-1) / 2,   by k_ii: sum_p h_ip,
+//   by k_i: L^-T sum_p (mu_p g_ip + 2 h_ip (S_p - I) v_i),
+//   by K_uu: -1/2 L^-T (Phi(X) + Phi(X)^T) L^-1,   X = sum_p mu_p (V g_p)^T + 2 (S_p - I) A_p,
+//
+// Phi: the lower triangle with half of the diagonal. Hensman, Matthews & Ghahramani (2015), "Scalable variational Gaussian
+// process classification", eq. 18-19; the pull-back of a Cholesky factor: Murray (2016), "Differentiation of the Cholesky
+// decomposition", eq. 10. Without whitening the stored q is that of u - m(Z), N(mu_p, S_p): it is whitened first, and X
+// has the terms of mu' = L^-1 mu and S' = L^-1 S L^-T too, which make it symmetric.
+//
+// A natural gradient step of length rho, in S^-1 mu and S^-1 (Salimbeni, Eleftheriadis & Hensman 2018, "Natural gradients in
+// practice", eq. 10):  S^-1 <- (1 - rho) S^-1 + rho (I - 2 A),   S^-1 mu <- (1 - rho) S^-1 mu + rho (V g - 2 A mu).
+//
+// Flops for a latent, n rows: n m^2 (solve) + 2 n m^2 (product) + n m^2 (A), and n m^2 more where K_uu is hardly definite (a
+// solve); m^3 / 3 (factor of K_uu) + m^3 (inverse of S^-1) + m^3 (L^-T (S - I)) + m^3 (X) + 2 m^3 (cotangent of K_uu).
+// Memory: a few m^2 for each latent and lane, and tiles; never n m.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "algo/inducing.hpp"
+#include "algo/likelihood.hpp"
+#include "algo/svgp_columns.hpp"
+
+namespace lvm {
+
+// Rows on the device, row-major; own and offset (n, latents), weight (n,) or null.
+template <class A>
+struct SvgpBatch {
+  const A *x, *y, *own;
+  const double *weight, *offset;
+  int64_t n;
+  double scale;
+};
+
+// What is expected of the likelihood: computed by `points` or `classes`, or given (on the device).
+struct SvgpLikelihood {
+  const LikelihoodTask<double>* points;
+  const MulticlassTask<double>* classes;
+  bool softmax;
+  const double *value, *by_mean, *by_variance;  // (n,), (n, latents) twice
+  int64_t parameters() const { return points ? points->parameters : 0; }
+};
+
+// On the host: coef (latents, basis); basis 0, 1 or 1 + q; centre and spread (q,).
+struct SvgpMean {
+  const double *coef, *centre, *spread;
+  int64_t basis;
+};
+
+struct SvgpUpdate {
+  enum Kind { none, natural, adam } kind;
+  double rate, beta_1, beta_2, epsilon, t;  // rate: rho of a natural step
+};
+
+struct SvgpResult {
+  double expected, kl, rho;
+};
+
+struct SvgpShape {
+  int64_t m, q, latents;
+  bool whitened, diagonal, natural;  // natural: q is stored as S^-1 mu and S^-1, else as mu and the root W of S = W W^T
+  int64_t first_size() const { return latents * m; }
+  int64_t second_size() const { return diagonal ? latents * m : latents * m * m; }
+};
+
+template <class Device, class A>
+struct SvgpLane : InducingLane<Device, A> {
+  using InducingLane<Device, A>::InducingLane;
+  typename Device::template Scratch<A> k, v, u, w, turned, fit, mean, variance, g, product;
+  typename Device::template Scratch<double> gram, right, value, by_mean, by_variance, by_parameters, h, totals;
+  bool fresh = true;  // no tile yet
+};
+
+template <class Device, class A>
+class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
+ public:
+  explicit SvgpModel(const SvgpShape& shape) : shape_(shape) {
+    const int64_t first = shape.first_size(), second = shape.second_size();
+    std::vector<double> identity(second, 0.0);
+    for (int64_t k = 0; k < shape.latents * shape.m; ++k) {
+      identity[shape.diagonal ? k : k / shape.m * shape.m * shape.m + k % shape.m * (shape.m + 1)] = 1.0;
+    }
+    Device::zero(first_.reserve(first), first);
+    Device::upload(identity.data(), second_.reserve(second), second);
+    for (auto* moment : {&moments_[0], &moments_[1]}) Device::zero(moment->reserve(first), first);
+    for (auto* moment : {&moments_[2], &moments_[3]}) Device::zero(moment->reserve(second), second);
+    Device::wait();
+  }
+  const SvgpShape& shape() const { return shape_; }
+
+  // Host memory: (latents, m), and (latents, m, m) row-major or (latents, m).
+  void get(double* first, double* second) {
+    Base::fetch(first_.data(), shape_.first_size(), first);
+    Base::fetch(second_.data(), shape_.second_size(), second);
+  }
+  void set(const double* first, const double* second) {
+    Device::upload(first, first_.data(), shape_.first_size());
+    Device::upload(second, second_.data(), shape_.second_size());
+    Device::wait();
+    factored_ = false;
+  }
+  // Running means of gradients and their squares: of first, first, second, second.
+  void get_moments(double* const* to) {
+    for (int k = 0; k < 4; ++k) Base::fetch(moments_[k].data(), k < 2 ? shape_.first_size() : shape_.second_size(), to[k]);
+  }
+  void set_moments(const double* const* from) {
+    for (int k = 0; k < 4; ++k) {
+      Device::upload(from[k], moments_[k].data(), k < 2 ? shape_.first_size() : shape_.second_size());
+    }
+    Device::wait();
+  }
+
+  // The ELBO is result->expected - result->kl; gradients of it on the host: d_theta (parameters,), d_z (m, q), d_parameters of
+  // the likelihood, d_coef (latents, basis). q changes only if the status is good. jitter: as in escalate_jitter.
+  Status step(const InducingPoint& point, const SvgpBatch<A>& batch, const SvgpLikelihood& likelihood, const SvgpMean& mean,
+              const SvgpUpdate& update, double& jitter, SvgpResult* result, double* d_theta, double* d_z,
+              double* d_parameters, double* d_coef) {
+    *result = {};
+    const int64_t q = shape_.q, p = shape_.latents;
+    Device::upload(point.z, centres_.reserve(point.m * q + q + 1), point.m * q);
+    Device::column_centres(centres_.data(), point.m, q, centres_.data() + point.m * q);
+    Status status = Base::begin(point, batch.n, q, centres_.data() + point.m * q, jitter, kLaneRows, p, 1 + p);
+    if (!status) return status;
+    status = prepare(result);
+    if (!status) return status;
+    pass(batch, likelihood, mean);
+    totals(likelihood.parameters(), mean.basis, result, d_parameters, d_coef);
+    if (!std::isfinite(result->expected) || !std::isfinite(result->kl)) return {Code::non_finite, -1};
+    cotangent();
+    Base::pull_inducing(cotangent_.data());
+    Base::gather_gradients(d_theta, d_z);
+    if (update.kind == SvgpUpdate::natural) result->rho = natural_step(update.rate);
+    if (update.kind == SvgpUpdate::adam) adam_step(update);
+    return {};
+  }
+
+ private:
+  using Lane = SvgpLane<Device, A>;
+  using Base = Inducing<Device, A, Lane>;
+  template <class U>
+  using Scratch = typename Device::template Scratch<U>;
+  template <class U>
+  using Blas = typename Device::template Blas<U>;
+  using Base::add_lanes, Base::direct_, Base::factorise, Base::kSame, Base::l_, Base::l_tile_, Base::lane_, Base::lanes_;
+  using Base::m_, Base::numbers_, Base::sandwich, Base::tile_;
+
+  // mu_ and centred_ = S - I, whitened; the root of S if that is what is stored, in root_; kl.
+  Status prepare(SvgpResult* result) {
+    const int64_t m = m_, p = shape_.latents, all = p * m * m;
+    const double* second = second_.data();
+    double *mu = mu_.reserve(p * m), *centred = centred_.reserve(all), *log_det = terms_.reserve(3);
+    Device::copy(first_.data(), mu, p * m);
+    if (!shape_.whitened) second = whiten();
+    if (shape_.natural) {
+      const bool diagonal = shape_.diagonal && shape_.whitened;
+      if (diagonal) {
+        Device::map(p * m, DivideBy{second, mu});
+        Device::map(all, FromDiagonal{second, m, -1, 1.0, centred});
+        Device::sums(1, p * m, LogEntries{second, m, 0}, log_det);
+      } else {
+        double* factor = factor_.reserve(all);
+        if (!factored_ || !shape_.whitened) {
+          Device::copy(second, factor, all);
+          for (int64_t k = 0; k < p; ++k) {
+            const Status status = factorise(factor + k * m * m, 0.0);
+            if (!status) return {Code::non_finite, -1};
+          }
+        }
+        for (int64_t k = 0; k < p; ++k) {
+          Blas<double>::trsm('L', 'U', 'T', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
+          Blas<double>::trsm('L', 'U', 'N', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
+        }
+        double* inverse = work_.reserve(all);
+        Device::copy(factor, inverse, all);
+        Device::for_lanes(p, [&](int64_t k) { Blas<double>::potri('U', m, inverse + k * m * m, m); });
+        Device::map(all, WholeFromUpper{inverse, m, 1.0, -1.0, centred});
+        Device::sums(1, p * m, LogEntries{factor, m, m}, log_det);
+        Device::map(1, Scaled{log_det, 2.0, log_det});
+      }
+    } else {
+      if (shape_.diagonal && shape_.whitened) {
+        Device::map(all, FromDiagonal{second, m, 1, 0.0, root_.reserve(all)});
+        second = root_.data();
+      }
+      double* square = work_.reserve(all);
+      for (int64_t k = 0; k < p; ++k) {
+        Blas<double>::syrk('U', 'T', m, m, 1.0, second + k * m * m, m, 0.0, square + k * m * m, m);
+      }
+      Device::map(all, WholeFromUpper{square, m, 1.0, -1.0, centred});
+      Device::sums(1, p * m, LogEntries{second, m, m}, log_det);
+      Device::map(1, Scaled{log_det, -2.0, log_det});
+      root_at_ = second;
+    }
+    Device::sums(1, p * m, DiagonalEntries{centred, m}, log_det + 1);
+    Device::sums(1, p * m, Square<double>{mu}, log_det + 2);
+    double terms[3];
+    Base::fetch(log_det, 3, terms);
+    result->kl = 0.5 * (terms[0] + terms[1] + terms[2]);
+    // What columns are multiplied by: S - I, or L^-T (S - I) for columns of K_uf.
+    double* left = work_.reserve(all);
+    if (direct_) {
+      A* to = centred_tile_.reserve(all);
+      Device::map(all, CastTo<double, A>{centred, to});
+      Device::for_parts(p * m, [&](int64_t begin, int64_t end) {
+        Blas<A>::trsm('L', 'U', 'N', m, end - begin, A(1), l_tile_.data(), m, to + begin * m, m);
+      });
+      Device::copy(mu, left, p * m);
+      Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, left, m);
+      Device::map(p * m, CastTo<double, A>{left, mu_tile_.reserve(p * m)});
+    } else {
+      Device::map(all, CastTo<double, A>{centred, centred_tile_.reserve(all)});
+      Device::map(p * m, CastTo<double, A>{mu, mu_tile_.reserve(p * m)});
+    }
+    return {};
+  }
+
+  // Whitens what is stored: mu_ (S^-1 mu with natural), and the matrices, which are returned.
+  const double* whiten() {
+    const int64_t m = m_, p = shape_.latents, all = p * m * m;
+    double *mu = mu_.data(), *root = root_.reserve(all);
+    const double* l = l_.data();
+    if (shape_.diagonal) {
+      Device::map(all, FromDiagonal{second_.data(), m, 1, 0.0, root});
+    } else {
+      Device::copy(second_.data(), root, all);
+    }
+    if (shape_.natural) {  // L^T (S^-1) L, L^T (S^-1 mu)
+      Blas<double>::trmm('L', 'U', 'N', m, p, 1.0, l, m, mu, m);
+      for (int64_t k = 0; k < p; ++k) {
+        Blas<double>::trmm('L', 'U', 'N', m, m, 1.0, l, m, root + k * m * m, m);
+        Blas<double>::trmm('R', 'U', 'T', m, m, 1.0, l, m, root + k * m * m, m);
+        Device::symmetrise(root + k * m * m, m);
+      }
+    } else {  // L^-1 W, whose transpose is stored
+      Blas<double>::trsm('L', 'U', 'T', m, p, 1.0, l, m, mu, m);
+      for (int64_t k = 0; k < p; ++k) Blas<double>::trsm('R', 'U', 'N', m, m, 1.0, l, m, root + k * m * m, m);
+    }
+    return root;
+  }
+
+  // All rows: what is expected and its gradients, in the lanes; A_p and V g_p there, too.
+  void pass(const SvgpBatch<A>& batch, const SvgpLikelihood& likelihood, const SvgpMean& mean) {
+    const int64_t m = m_, p = shape_.latents, q = shape_.q, size = m * m, parameters = likelihood.parameters();
+    const int64_t sums = 1 + parameters + p * mean.basis, theta = this->uu_->kernel.tree().parameters;
+    double* coef = mean_there_.reserve(p * mean.basis + 2 * q + 1);
+    Device::upload(mean.coef, coef, p * mean.basis);
+    Device::upload(mean.centre, coef + p * mean.basis, q);
+    Device::upload(mean.spread, coef + p * mean.basis + q, q);
+    for (int64_t s = 0; s < lanes_; ++s) {
+      Lane& lane = *lane_[s];
+      lane.zero_gradients(tile_, m, q, theta);
+      lane.gram.reserve(p * size), lane.right.reserve(p * m);
+      lane.fresh = true;
+      Device::zero(lane.totals.reserve(sums), sums);
+    }
+    Base::each_tile(batch.n, [&](Lane& lane, int64_t begin, int64_t end) {
+      const int64_t count = end - begin, stride = m * tile_;
+      const A* x = batch.x + begin * q;
+      A *k = lane.k.reserve(stride), *v = k, *u = lane.u.reserve(p * stride);
+      auto gram = Base::covariances(lane, x, count, k);
+      if (direct_) Device::copy(k, v = lane.v.reserve(stride), m * count);
+      Blas<A>::trsm('L', 'U', 'T', m, count, A(1), l_tile_.data(), m, v, m);
+      for (int64_t f = 0; f < p; ++f) {
+        Blas<A>::gemm('N', 'N', m, count, m, A(1), centred_tile_.data() + f * size, m, v, m, A(0), u + f * stride, m);
+      }
+      // The rows' latents, and what the likelihood says of them.
+      const MeanBasis<A> basis{x, q, coef + p * mean.basis, coef + p * mean.basis + q};
+      const A* left = direct_ ? k : v;
+      const double* offset = batch.offset ? batch.offset + begin * p : nullptr;
+      A *fit = lane.fit.reserve(p * tile_), *mu = lane.mean.reserve(p * tile_), *var = lane.variance.reserve(p * tile_);
+      Blas<A>::gemm('T', 'N', count, p, m, A(1), left, m, mu_tile_.data(), m, A(0), fit, count);
+      Device::map(count * p, LatentMarginals<A>{left, u, fit, m, count, p, stride, lane.kernel.diagonal(x, q), basis,
+                                                mean.basis, coef, offset, mu, var});
+      const RowWeight row{batch.weight ? batch.weight + begin : nullptr, batch.scale};
+      const Expected expected = expect(lane, batch, likelihood, begin, count);
+      double* totals = lane.totals.data();
+      Device::sums(1 + parameters, count * expected.entries,
+                   ExpectedTerms{expected.value, lane.by_parameters.data(), expected.entries, parameters, row}, totals, true);
+      A* g = lane.g.reserve(p * tile_);
+      double* h = lane.h.reserve(p * tile_);
+      Device::map(count, LatentCotangents<A>{expected.by_mean, expected.by_variance, count, p, row, g, h, lane.diagonal.data()});
+      Device::sums(p * mean.basis, count, CoefficientTerms<A>{g, count, mean.basis, basis}, totals + 1 + parameters, true);
+      // V g and A.
+      add_product(lane, 'N', m, p, count, v, g, lane.right.data());
+      for (int64_t f = 0; f < p; ++f) outer_product(lane, v, f, count);
+      lane.fresh = false;
+      // The cotangent of K_uf.
+      A* w = p == 1 ? u : lane.w.reserve(stride);
+      Device::map(count, WeightedColumns<A>{u, m, p, stride, h, w});
+      Blas<A>::gemm('N', 'T', m, count, p, A(1), mu_tile_.data(), m, g, count, A(1), w, m);
+      if (!direct_) Blas<A>::trsm('L', 'U', 'N', m, count, A(1), l_tile_.data(), m, w, m);
+      Base::pull_covariances(lane, gram, x, count, w);
+    });
+  }
+
+  struct Expected {
+    const double *value, *by_mean, *by_variance;
+    int64_t entries;  // of value, for a row
+  };
+  Expected expect(Lane& lane, const SvgpBatch<A>& batch, const SvgpLikelihood& likelihood, int64_t begin, int64_t count) {
+    const int64_t p = shape_.latents;
+    if (likelihood.value) {
+      lane.by_parameters.reserve(1);
+      return {likelihood.value + begin, likelihood.by_mean + begin * p, likelihood.by_variance + begin * p, 1};
+    }
+    const int64_t entries = likelihood.classes ? 1 : p, room = tile_ * p;
+    const A *y = batch.y + begin * entries, *own = batch.own ? batch.own + begin * p : nullptr;
+    const LikelihoodPoints<A> points{y, own, lane.mean.data(), lane.variance.data()};
+    double *value = lane.value.reserve(room), *by_mean = lane.by_mean.reserve(room), *by_variance = lane.by_variance.reserve(room);
+    double* by_parameters = lane.by_parameters.reserve(room * likelihood.parameters() + 1);
+    if (likelihood.points) {
+      Device::map(count * p, ExpectationsOfPoints<A>{*likelihood.points, points, value, by_mean, by_variance,
+                                                     likelihood.parameters() ? by_parameters : nullptr}, 128);
+    } else if (likelihood.softmax) {
+      Device::map(count, ExpectationsOfClasses<A, true>{*likelihood.classes, points, value, by_mean, by_variance}, 4);
+    } else {
+      Device::map(count, ExpectationsOfClasses<A, false>{*likelihood.classes, points, value, by_mean, by_variance}, 16);
+    }
+    return {value, by_mean, by_variance, entries};
+  }
+
+  // sum (rows, columns) = or += a op(b), in double; a (rows, depth).
+  void add_product(Lane& lane, char trans, int64_t rows, int64_t columns, int64_t depth, const A* a, const A* b, double* sum) {
+    const int64_t stride = trans == 'N' ? depth : columns;
+    if constexpr (kSame) {
+      Blas<A>::gemm('N', trans, rows, columns, depth, 1.0, a, rows, b, stride, lane.fresh ? 0.0 : 1.0, sum, rows);
+    } else {
+      A* product = lane.product.reserve(m_ * std::max(m_, shape_.latents));
+      Blas<A>::gemm('N', trans, rows, columns, depth, A(1), a, rows, b, stride, A(0), product, rows);
+      take_product(lane, rows * columns, sum);
+    }
+  }
+  void take_product(Lane& lane, int64_t size, double* sum) {
+    if (lane.fresh) {
+      Device::map(size, CastTo<A, double>{lane.product.data(), sum});
+    } else {
+      Device::map(size, AddTo<A>{lane.product.data(), sum});
+    }
+  }
+  // A_f += sum_i h_if v_i v_i^T, its upper triangle. Where all h have one sign, which they have for log-concave likelihoods,
+  // that is half of a product.
+  void outer_product(Lane& lane, const A* v, int64_t f, int64_t count) {
+    const int64_t m = m_, p = shape_.latents;
+    double* sum = lane.gram.data() + f * m * m;
+    const double* h = lane.h.data();
+    A* turned = lane.turned.reserve(m * tile_);
+    if constexpr (Device::kImmediate) {
+      bool signs[2] = {false, false};
+      for (int64_t i = 0; i < count; ++i) signs[h[i * p + f] > 0] = true;
+      if (!signs[1]) {
+        Device::map(count, RootColumns<A>{v, m, p, f, -1, h, turned});
+        if constexpr (kSame) {
+          Blas<A>::syrk('U', 'N', m, count, -1.0, turned, m, lane.fresh ? 0.0 : 1.0, sum, m);
+        } else {
+          Blas<A>::syrk('U', 'N', m, count, A(-1), turned, m, A(0), lane.product.reserve(m * std::max(m, p)), m);
+          take_product(lane, m * m, sum);
+        }
+        return;
+      }
+    }
+    Device::map(count, RootColumns<A>{v, m, p, f, 0, h, turned});
+    add_product(lane, 'T', m, m, count, turned, v, sum);
+  }
+
+  // Sums over lanes: A_p (whole matrices) in a_, V g in right_, the others to the host.
+  void totals(int64_t parameters, int64_t basis, SvgpResult* result, double* d_parameters, double* d_coef) {
+    const int64_t m = m_, p = shape_.latents, all = p * m * m, count = 1 + parameters + p * basis;
+    add_lanes(all, [](Lane& lane) { return lane.gram.data(); }, work_.reserve(all));
+    Device::map(all, WholeFromUpper{work_.data(), m, 1.0, 0.0, a_.reserve(all)});
+    add_lanes(p * m, [](Lane& lane) { return lane.right.data(); }, right_.reserve(p * m));
+    std::vector<double> found(count);
+    add_lanes(count, [](Lane& lane) { return lane.totals.data(); }, terms_.reserve(count));
+    Base::fetch(terms_.data(), count, found.data());
+    result->expected = found[0];
+    std::copy_n(found.data() + 1, parameters, d_parameters);
+    std::copy_n(found.data() + 1 + parameters, p * basis, d_coef);
+  }
+
+  // The cotangent of K_uu.
+  void cotangent() {
+    const int64_t m = m_, p = shape_.latents, size = m * m;
+    double *x = work_.reserve(p * size), *e = cotangent_.reserve(size);
+    const double *mu = mu_.data(), *vg = right_.data(), *centred = centred_.data(), *a = a_.data();
+    // Column-major X, of which the lower triangle is enough when q is whitened.
+    Device::for_parts(m, [&](int64_t begin, int64_t end) {
+      const int64_t top = shape_.whitened ? begin : 0, rows = m - top;
+      double* part = x + begin * m + top;
+      Blas<double>::gemm('N', 'T', rows, end - begin, p, 1.0, mu + top, m, vg + begin, m, 0.0, part, m);
+      for (int64_t k = 0; k < p; ++k) {
+        Blas<double>::gemm('N', 'N', rows, end - begin, m, 2.0, centred + k * size + top, m, a + k * size + begin * m, m, 1.0,
+                           part, m);
+      }
+    });
+    if (shape_.whitened) {
+      Device::map(size, WholeFromLower{x, m, -0.5, e});
+    } else {
+      Device::map(size, UnwhitenedCotangent{x, a, mu, centred, m, p, -0.5, e});
+    }
+    sandwich(e);
+  }
+
+  // Halves rho until all S^-1 have factors; 0 if there is no such step.
+  double natural_step(double rho) {
+    const int64_t m = m_, p = shape_.latents, all = p * m * m, first = shape_.first_size(), second = shape_.second_size();
+    double *target = work_.reserve(all), *vector = vector_.reserve(first);
+    Device::map(all, PrecisionTarget{a_.data(), m, target});
+    Device::copy(right_.data(), vector, first);
+    double* to = target;
+    if (shape_.diagonal) {
+      Device::map(first, Difference{vector, mu_.data(), vector});
+      if (!shape_.whitened) unwhiten(vector, target);
+      Device::map(second, TakeDiagonals{target, m, to = diagonal_.reserve(second)});
+      Device::map(first, AddMeans{to, first_.data(), second_.data(), vector});
+    } else {
+      for (int64_t k = 0; k < p; ++k) {
+        Blas<double>::gemm('N', 'N', m, 1, m, -2.0, a_.data() + k * m * m, m, mu_.data() + k * m, m, 1.0, vector + k * m, m);
+      }
+      if (!shape_.whitened) unwhiten(vector, target);
+    }
+    double* next = next_.reserve(second);
+    for (int halvings = 0; halvings < 30; ++halvings, rho *= 0.5) {
+      Device::map(second, Blend{second_.data(), to, rho, next});
+      bool good = true;
+      if (shape_.diagonal) {
+        Device::zero(this->failure_.data(), 1);
+        Device::note_first(second, NotAbove{next}, this->failure_.data());
+        Device::map(1, StoreFailure{this->failure_.data(), numbers_.device()});
+        numbers_.pull(1);
+        Device::wait();
+        good = numbers_.host()[0] == 0;
+      } else {
+        Device::copy(next, factor_.reserve(all), all);
+        for (int64_t k = 0; k < p && good; ++k) good = static_cast<bool>(factorise(factor_.data() + k * m * m, 0.0));
+      }
+      if (!good) continue;
+      Device::map(first, Blend{first_.data(), vector, rho, first_.data()});
+      std::swap(second_, next_);
+      factored_ = !shape_.diagonal;
+      Device::wait();
+      return rho;
+    }
+    factored_ = false;
+    return 0.0;
+  }
+
+  // L^-T vector, L^-T target L^-1.
+  void unwhiten(double* vector, double* target) {
+    Blas<double>::trsm('L', 'U', 'N', m_, shape_.latents, 1.0, l_.data(), m_, vector, m_);
+    for (int64_t k = 0; k < shape_.latents; ++k) sandwich(target + k * m_ * m_);
+  }
+
+  void adam_step(const SvgpUpdate& update) {
+    const int64_t m = m_, p = shape_.latents, size = m * m, first = shape_.first_size(), second = shape_.second_size();
+    double *by_first = vector_.reserve(first), *by_second = next_.reserve(p * size), *work = work_.reserve(p * size);
+    Device::map(first, Difference{right_.data(), mu_.data(), by_first});
+    // 2 W^T (A - I / 2), for unwhitened ones times L^-1.
+    Device::map(p * size, Shifted{a_.data(), m, -0.5, work});
+    for (int64_t k = 0; k < p; ++k) {
+      Device::for_parts(m, [&](int64_t begin, int64_t end) {  // rows below the part are not asked for
+        const int64_t rows = shape_.whitened ? end : m;
+        Blas<double>::gemm('N', 'N', rows, end - begin, m, 2.0, root_at_ + k * size, m, work + k * size + begin * m, m, 0.0,
+                           by_second + k * size + begin * m, m);
+      });
+    }
+    if (!shape_.whitened) {
+      Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, by_first, m);
+      for (int64_t k = 0; k < p; ++k) Blas<double>::trsm('R', 'U', 'T', m, m, 1.0, l_.data(), m, by_second + k * size, m);
+    }
+    const double* gradient = by_second;
+    if (shape_.diagonal) {
+      Device::map(second, TakeDiagonals{by_second, m, diagonal_.reserve(second)});
+      Device::map(second, AddInverses{second_.data(), diagonal_.data()});
+      gradient = diagonal_.data();
+    } else {
+      Device::map(second, RootGradient{by_second, second_.data(), m});
+    }
+    const double corrected = update.rate * std::sqrt(1.0 - std::pow(update.beta_2, update.t)) / (1.0 - std::pow(update.beta_1, update.t));
+    Device::map(first, AdamAscent{by_first, first_.data(), moments_[0].data(), moments_[1].data(), corrected, update.beta_1,
+                                  update.beta_2, update.epsilon});
+    Device::map(second, AdamAscent{gradient, second_.data(), moments_[2].data(), moments_[3].data(), corrected, update.beta_1,
+                                   update.beta_2, update.epsilon});
+    Device::wait();
+  }
+
+  static constexpr int64_t kLaneRows = 256;  // at least so many for a lane
+
+  SvgpShape shape_;
+  bool factored_ = false;             // factor_ holds those of second_
+  const double* root_at_ = nullptr;   // the whitened W^T
+  Scratch<double> first_, second_, moments_[4];
+  Scratch<double> mu_, centred_, root_, factor_, work_, a_, right_, terms_, cotangent_, vector_, next_, diagonal_, mean_there_, centres_;
+  Scratch<A> centred_tile_, mu_tile_;
+};
+
+}  // namespace lvm
