@@ -70,6 +70,8 @@ class Target:
         Labels, of a classifier.
     """
 
+    CLASSES = CLASSES
+
     def __init__(self, spec, labels=None, classes=None, fitted=None):
         """``labels``: some labels that hold all classes, or None where ``classes`` does; ``fitted``: a likelihood."""
         self.by_name = isinstance(spec, str)
