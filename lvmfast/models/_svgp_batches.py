@@ -283,7 +283,8 @@ class IterableSource(Source):
         if (known is not None) != self._knows:
             rule, got = ("be given", "none") if self._knows else ("be left out", "one")
             raise ValueError(f"{self.known_name}{at} must {rule}, as in those before, got {got}")
-        for name, array in ((self.known_name, known), ("sample_weight", weight)):
+        numbers = {"X": X, "y": None if self.raw_y else y, self.known_name: known, "sample_weight": weight}
+        for name, array in numbers.items():
             if array is not None and np.dtype(array.dtype).kind not in "biuf":
                 raise TypeError(f"{name}{at} must hold real numbers, got dtype {array.dtype}")
         if self._wanted[0] is None and self.dtype == np.float32 and dtype_of(X, y, self.raw_y) != np.float32:
@@ -374,7 +375,8 @@ class IterableSource(Source):
             for k, entry in enumerate(entries):
                 for name in ("X", "y", "known", "weight"):
                     if (array := getattr(entry.batch, name)) is not None:
-                        state[f"ahead.{k}.{name}"] = np.array(_backend.to_numpy(array))
+                        array = np.array(_backend.to_numpy(array))
+                        state[f"ahead.{k}.{name}"] = np.array(array.tolist()) if array.dtype == object else array
         return state
 
     def restore(self, state: dict) -> None:

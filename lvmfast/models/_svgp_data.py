@@ -119,7 +119,10 @@ class SlicedSource(RowSource):
             raise ValueError(
                 f"{name} must keep its shape {shape} during a fit, got {tuple(array.shape)}; copy the data"
             )
-        piece = np.asarray(_backend.to_numpy(array[start:stop]))
+        piece = _backend.to_numpy(array[start:stop])
+        if np.ma.isMaskedArray(piece):  # of netCDF
+            piece = piece.astype(np.float64).filled(np.nan) if piece.mask.any() else piece.data
+        piece = np.asarray(piece)
         if piece.shape != (stop - start, *shape[1:]):
             raise SourceEndedError(
                 f"{name}[{start}:{stop}] must have shape {(stop - start, *shape[1:])}, got {piece.shape}; the file may "
@@ -206,12 +209,14 @@ class SlicedSource(RowSource):
     def _split(self, fraction: float, rng, most) -> tuple[SlicedSource, SlicedSource]:
         n = self.n_total
         wanted = min(max(1, round(fraction * n)), n - 1, n if most is None else most)
-        size = max(1, min(self._block, wanted // HELD_OUT_SPANS), n >> 20)
+        size = max(1, min(self._block, min(wanted, n - wanted) // HELD_OUT_SPANS), n >> 20)
         spans = np.array(
             [(a, min(a + size, stop)) for start, stop in self._blocks for a in range(int(start), int(stop), size)]
         )
+        order = rng.permutation(len(spans))
+        rows = np.cumsum(spans[order, 1] - spans[order, 0])
         held = np.zeros(len(spans), bool)
-        held[rng.choice(len(spans), min(max(1, wanted // size), len(spans) - 1), replace=False, shuffle=False)] = True
+        held[order[: min(max(1, np.searchsorted(rows, wanted, side="right")), len(spans) - 1)]] = True
         parts = []
         for chosen in (_joined(spans[~held], self._block), spans[held]):
             part = copy.copy(self)
