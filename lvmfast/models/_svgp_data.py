@@ -121,7 +121,7 @@ class SlicedSource(RowSource):
             )
         piece = _backend.to_numpy(array[start:stop])
         if np.ma.isMaskedArray(piece):  # of netCDF
-            piece = piece.astype(np.float64).filled(np.nan) if piece.mask.any() else piece.data
+            piece = piece.astype(piece.dtype if piece.dtype.kind == "f" else np.float64).filled(np.nan)
         piece = np.asarray(piece)
         if piece.shape != (stop - start, *shape[1:]):
             raise SourceEndedError(

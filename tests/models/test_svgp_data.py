@@ -333,6 +333,8 @@ def test_kinds():
             == ArraySource(a, b).dtype
             == expected
         )
+    masked = SlicedSource(Slices(np.ma.masked_greater(X, 1.0)), Slices(np.ma.masked_equal(Y.astype(int), 3))).batch(0)
+    assert np.array_equal(np.isnan(masked.X), X > 1.0) and np.array_equal(np.isnan(masked.y), Y == 3)
     names = np.array(["ant", "bee"])[(Y > 3).astype(int)]
     source = ArraySource(X, names, raw_y=True, batch_size=6)
     assert source.labels().tolist() == ["ant", "bee"] and source.batch(0).y.dtype == names.dtype
