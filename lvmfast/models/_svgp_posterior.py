@@ -45,7 +45,11 @@ def inducing_factor(kernel: Kernel, Z: np.ndarray, jitter) -> tuple[np.ndarray, 
             following = 10 * used if used > 0 else first * mean
             if not (first > 0 and following > used and following <= last * mean * (1 + 1e-9)) or code > 1:
                 raise_factorisation_error(
-                    trial, code or NOT_POSITIVE_DEFINITE, int(pivot), used, "the covariance k(Z, Z) of the inducing inputs"
+                    trial,
+                    code or NOT_POSITIVE_DEFINITE,
+                    int(pivot),
+                    used,
+                    "the covariance k(Z, Z) of the inducing inputs",
                 )
             used = following
 

@@ -78,13 +78,17 @@ class Data:
         Of :meth:`state`: where to go on.
     target : Target, optional
         That of an earlier call.
+    piece : bool
+        Whether this is one batch, of which nothing is held out.
+    reset : bool
+        Whether the columns of X are new to the model.
 
     Attributes
     ----------
     target : Target
     n_total, q, n_latents : int
-    single : bool
-        Whether y has shape (n,).
+    single, in_memory, has_known : bool
+        Whether y has shape (n,); X and y are arrays; something is known of every point.
     held : iterable of batches, or None
     """
 
@@ -103,6 +107,8 @@ class Data:
         state=None,
         target=None,
         batch_size=None,
+        piece=False,
+        reset=True,
     ):
         self.kind = kind_of(model.likelihood)
         self.known_name, own = known_of(self.kind, **(known or {}))
@@ -112,16 +118,16 @@ class Data:
             raise ValueError(
                 "requires y to be passed, but the target y is None (X alone may be an iterable of batches (X, y))"
             )
-        self._checked = not batches and not any(is_sliced(a) or is_mapped(a) for a in (X, y))
+        self.in_memory = not batches and not any(is_sliced(a) or is_mapped(a) for a in (X, y))
         self.on_gpu = _backend.is_gpu(X)
         names, labels = None, None
-        if self._checked:
-            X, y, names = self._arrays(model, X, y)
+        if self.in_memory:
+            X, y, names = self._arrays(model, X, y, reset)
             if self._classifies:
                 self.target = target or Target(model.likelihood, y, classes)
                 y = self.target.encode(y)
         own, sample_weight = self._per_row(own, self.known_name), self._per_row(sample_weight, "sample_weight")
-        raw = self._classifies and not self._checked
+        raw = self._classifies and not self.in_memory
         self._settings = {"known_name": self.known_name, "raw_y": raw, "device": model.device}
         source = as_source(
             X, y, own, sample_weight, batch_size=batch_size, seed=seed, n_total=n_total, **self._settings
@@ -131,9 +137,11 @@ class Data:
         if not hasattr(self, "target"):
             self.target = target or Target(model.likelihood, labels, classes)
         held = None
-        if model.early_stopping:
+        if model.early_stopping and not piece:
             if validation is None:
-                source, held = split(source, float(model.validation_fraction), [seed, 1], HELD_OUT_ROWS)
+                source, held = split(
+                    source, float(model.validation_fraction), np.random.default_rng([seed, 1]), HELD_OUT_ROWS
+                )
             else:
                 held = self._validation(validation)
         elif validation is not None:
@@ -141,18 +149,19 @@ class Data:
         self.held = None if held is None else _Held(self, held)
         if state is not None:
             source.restore(state)
-        self.source = source
+        self.source, self.piece = source, piece
+        self.has_known = own is not None or source.head(1)[2] is not None
         self.n_total, self.q, self.dtype, self.device = source.n_total, source.q, source.dtype, source.device
         self.pass_length = source.pass_length
         self.single = source.d is None
         self.n_latents = self.target.latents(source.d)
         self._names = names or {"n_features_in_": self.q, "feature_names_in_": source.names}
-        if self._checked:
+        if self.in_memory:
             self._check(Batch(X, y, own, sample_weight, len(X)))
 
     # Arguments.
 
-    def _arrays(self, model, X, y):
+    def _arrays(self, model, X, y, reset):
         """X and y as arrays of the right kind, and the names of columns."""
         _backend.module_for(X=X, **({} if self._classifies else {"y": y}))
         names = copy.copy(model)  # validate_data writes the names of the features
@@ -164,6 +173,7 @@ class Data:
             dtype=(np.float64, np.float32),
             order="C",
             ensure_min_samples=1,
+            reset=reset,
             **numbers,
         )
         if not self._classifies and y_new.dtype not in (np.float32, np.float64):
@@ -196,7 +206,7 @@ class Data:
 
     def taken(self, batch):
         """A batch of the source as the likelihood takes it."""
-        if self._checked:
+        if self.in_memory:
             return batch
         if self._classifies:
             batch = dataclasses.replace(batch, y=self.target.encode(batch.y).astype(self.dtype))
@@ -205,7 +215,7 @@ class Data:
 
     def _check(self, batch) -> None:
         """Raise unless all numbers of a batch can be used."""
-        if not self._checked:
+        if not self.in_memory:
             as_matrix(batch.X, "X")
         self.target.likelihood.check_y(batch.y)
         for name, array, zero in ((self.known_name, batch.known, False), ("sample_weight", batch.weight, True)):
@@ -216,14 +226,14 @@ class Data:
             if not good.all():
                 rule = "finite and >= 0" if zero else "finite and > 0"
                 raise ValueError(f"{name} must be {rule}, got {float(array[~good].ravel()[0])}")
-        if batch.weight is not None and self._checked and not (batch.weight > 0).any():
+        if batch.weight is not None and self.in_memory and not (batch.weight > 0).any():
             raise ValueError("sample_weight must be > 0 for some row, got zeros")
 
     def head(self, rows: int = STATISTICS_ROWS):
         """Some rows that stand for all: X (k, q), Y (k, 1) or (k, d), what is known (k, 1), (k, d) or None. float64."""
         X, y, known = self.source.head(rows)
         X = as_matrix(X, "X", dtype=np.float64)
-        if self._classifies and not self._checked:
+        if self._classifies and not self.in_memory:
             y = self.target.encode(y)
         self.target.likelihood.check_y(y)
         Y = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
