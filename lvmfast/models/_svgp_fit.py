@@ -143,18 +143,18 @@ class Run:
 
     # Steps.
 
-    def step(self, batch) -> None:
-        """One evaluation of the bound of a batch: q moves by it, and theta."""
+    def step(self, batch, total: float) -> None:
+        """One evaluation of the bound of a batch: q moves by it, and theta. total: what losses are divided by."""
         problem, count = self.problem, len(self.losses)
         answer = problem.evaluate(self.theta, problem.rows(batch), self._update(batch, count))
         prior, d_prior = problem.log_prior(self.theta)
         following, moments = self.theta, self.moments
         if problem.size:
-            gradient = -(answer.gradient + d_prior) / batch.n_total
+            gradient = -(answer.gradient + d_prior) / total
             following, moments = self.adam.step(self.theta, gradient, self.moments)
             following = np.clip(following, problem.bounds[:, 0], problem.bounds[:, 1])
         self.before, self.theta, self.moments, self.used = self.theta, following, moments, answer.rho
-        self.losses.append(-(answer.bound + prior) / batch.n_total)
+        self.losses.append(-(answer.bound + prior) / total)
         self.bounds.append(answer.bound)
 
     def _update(self, batch, count: int) -> list[float]:
@@ -173,7 +173,7 @@ class Run:
         try:
             while len(self.losses) < settings.max_iter and not self.settled:
                 check_interrupt()
-                self.step(source.batch(len(self.losses)))
+                self.step(source.batch(len(self.losses)), source.total_weight)
                 if held is not None and len(self.losses) % self.period(source) == 0:
                     self._check(held)
                 if on_step():

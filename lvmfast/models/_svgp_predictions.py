@@ -8,7 +8,7 @@ from sklearn.utils.metaestimators import available_if
 
 from lvmfast import _backend
 from lvmfast._validation import as_float_array, check_integer, check_rng
-from lvmfast.likelihoods import Bernoulli, Gaussian
+from lvmfast.likelihoods import Gaussian
 from lvmfast.likelihoods._nodes import gauss_hermite
 from lvmfast.models._gp_predictions import GpAnswers, finite
 from lvmfast.models._svgp_fit import densities
@@ -69,7 +69,8 @@ class SvgpPredictions(GpAnswers):
         if classifies(self):
             if return_std or return_cov:
                 raise ValueError("return_std and return_cov must be false for classes; use predict_proba or predict_f")
-            labels = self.classes_[_backend.to_numpy(self.predict_proba(X)).argmax(axis=1)]
+            best = _backend.to_numpy(self.predict_proba(X)).argmax(axis=1)
+            labels = self.classes_[best]
             return _backend.like(labels, X) if labels.dtype.kind in "biuf" else labels
         posterior, rows = self._at(X)
         identity = isinstance(self.likelihood_, IDENTITY)
@@ -144,11 +145,8 @@ class SvgpPredictions(GpAnswers):
     def decision_function(self, X):
         """What is largest for the predicted class, shape (m, K): logarithms of probabilities.
 
-        Of two classes, shape (m,), above 0 for the second: the posterior mean of f (Bernoulli), or the difference of
-        the logarithms.
+        Of two classes, shape (m,), above 0 for the second: the difference of the two, log odds.
         """
-        if isinstance(self.likelihood_, Bernoulli):
-            return self.predict_f(X)[0]
         log_p = self.predict_log_proba(X)
         return log_p if log_p.shape[1] > 2 else log_p[:, 1] - log_p[:, 0]
 

@@ -1,4 +1,4 @@
-"""What a fit of stochastic variational inference climbs: the bound of a batch by theta, with q(u) in the compiled step."""
+"""What a stochastic variational fit climbs: the bound of a batch by theta, with q(u) in the compiled step."""
 
 from __future__ import annotations
 

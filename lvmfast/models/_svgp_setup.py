@@ -13,9 +13,9 @@ from lvmfast._validation import as_float_array, as_matrix, check_choice, check_i
 from lvmfast._validation import check_callback as check_callable
 from lvmfast.kernels import Kernel
 from lvmfast.models._gpr_mean import NAMES as MEANS
+from lvmfast.models._sgpr_start import INITS, STATISTICS_ROWS
 from lvmfast.models._svgp_data import Batch, as_source, is_batches, is_mapped, is_sliced, split
 from lvmfast.models._svgp_target import Target, check_likelihood, kind_of
-from lvmfast.models._sgpr_start import INITS, STATISTICS_ROWS
 
 HELD_OUT_ROWS = 1 << 16  # at most, for early stopping
 
@@ -87,6 +87,8 @@ class Data:
     ----------
     target : Target
     n_total, q, n_latents : int
+    total_weight : float
+        Sum of the weights of the rows where it is known, else their number.
     single, in_memory, has_known : bool
         Whether y has shape (n,); X and y are arrays; something is known of every point.
     held : iterable of batches, or None
@@ -121,12 +123,13 @@ class Data:
         self.in_memory = not batches and not any(is_sliced(a) or is_mapped(a) for a in (X, y))
         self.on_gpu = _backend.is_gpu(X)
         names, labels = None, None
+        own, sample_weight = self._per_row(own, self.known_name), self._per_row(sample_weight, "sample_weight")
         if self.in_memory:
             X, y, names = self._arrays(model, X, y, reset)
+            X, y, own, sample_weight = self._weighted(X, y, own, sample_weight)
             if self._classifies:
                 self.target = target or Target(model.likelihood, y, classes)
                 y = self.target.encode(y)
-        own, sample_weight = self._per_row(own, self.known_name), self._per_row(sample_weight, "sample_weight")
         raw = self._classifies and not self.in_memory
         self._settings = {"known_name": self.known_name, "raw_y": raw, "device": model.device}
         source = as_source(
@@ -153,6 +156,10 @@ class Data:
         self.has_known = own is not None or source.head(1)[2] is not None
         self.n_total, self.q, self.dtype, self.device = source.n_total, source.q, source.dtype, source.device
         self.pass_length = source.pass_length
+        self.weighted = self.in_memory and sample_weight is not None
+        self.total_weight = float(self.n_total)
+        if self.weighted:
+            self.total_weight = float(next(iter(source.pieces(self.n_total))).weight.sum())
         self.single = source.d is None
         self.n_latents = self.target.latents(source.d)
         self._names = names or {"n_features_in_": self.q, "feature_names_in_": source.names}
@@ -183,6 +190,17 @@ class Data:
             y_new = y_new if self._classifies else _backend.to_device(y_new, "cuda")
         return X_new, y_new, {k: vars(names).get(k) for k in ("n_features_in_", "feature_names_in_")}
 
+    @staticmethod
+    def _weighted(X, y, own, weight):
+        """The rows with a weight above 0."""
+        if weight is None or weight.shape != (len(X),) or not (weight == 0).any():
+            return X, y, own, weight
+        rows = weight != 0
+        if not rows.any():
+            raise ValueError("sample_weight must be > 0 for some row, got zeros")
+        at = rows if _backend.is_gpu(y) or not _backend.is_gpu(rows) else _backend.to_numpy(rows)
+        return X[rows], y[at], None if own is None else own[rows], weight[rows]
+
     def _per_row(self, array, name):
         if array is None or is_sliced(array) or is_mapped(array):
             return array
@@ -195,8 +213,7 @@ class Data:
         y = self.target.encode(np.asarray(_backend.to_numpy(y))) if not self._settings["raw_y"] else y
         own = self._per_row(own[0], self.known_name) if own else None
         settings = {**self._settings, "device": "auto"}
-        held = as_source(as_matrix(X, "validation X") if not is_sliced(X) else X, y, own, None, **settings)
-        return held
+        return as_source(X if is_sliced(X) else as_matrix(X, "validation X"), y, own, None, **settings)
 
     # Batches.
 
@@ -226,18 +243,27 @@ class Data:
             if not good.all():
                 rule = "finite and >= 0" if zero else "finite and > 0"
                 raise ValueError(f"{name} must be {rule}, got {float(array[~good].ravel()[0])}")
-        if batch.weight is not None and self.in_memory and not (batch.weight > 0).any():
-            raise ValueError("sample_weight must be > 0 for some row, got zeros")
 
     def head(self, rows: int = STATISTICS_ROWS):
         """Some rows that stand for all: X (k, q), Y (k, 1) or (k, d), what is known (k, 1), (k, d) or None. float64."""
-        X, y, known = self.source.head(rows)
+        X, y, known = self._weighted_head(rows) if self.weighted else self.source.head(rows)
         X = as_matrix(X, "X", dtype=np.float64)
         if self._classifies and not self.in_memory:
             y = self.target.encode(y)
         self.target.likelihood.check_y(y)
         Y = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
         return X, Y, None if known is None else known.reshape(len(X), -1)
+
+    def _weighted_head(self, rows: int):
+        """Rows as often as their weights say, of those that lie evenly."""
+        whole = next(iter(self.source.pieces(self.n_total)))
+        step = max(1, -(-self.n_total // rows))
+        parts = whole.X[::step], whole.y[::step], None if whole.known is None else whole.known[::step]
+        X, y, known = (None if a is None else np.asarray(_backend.to_numpy(a), dtype=np.float64) for a in parts)
+        ends = np.cumsum(_backend.to_numpy(whole.weight)[::step])
+        count = int(np.clip(round(ends[-1]), len(X), max(rows, len(X))))
+        chosen = np.searchsorted(ends, (np.arange(count) + 0.5) * (ends[-1] / count))
+        return X[chosen], y[chosen], None if known is None else known[chosen]
 
     def state(self, step: int) -> dict:
         """What a resumed fit needs of the source."""

@@ -89,9 +89,9 @@ class Target:
             number = np.size(spec.cut_points) + 1 if kind is Ordinal else spec.n_classes
         if classes is None and labels is None:
             raise ValueError("classes must be given where y is read batch by batch: an array of all labels, got None")
-        if classes is None and number is not None and number > 2 and len(np.unique(labels)) < number:
-            if np.asarray(labels).dtype.kind in "biuf" and np.isin(labels, np.arange(number)).all():
-                classes = np.arange(number)  # as the likelihood numbers them
+        missing = classes is None and number is not None and number > 2 and len(np.unique(labels)) < number
+        if missing and np.asarray(labels).dtype.kind in "biuf" and np.isin(labels, np.arange(number)).all():
+            classes = np.arange(number)  # as the likelihood numbers them
         if labels is None:
             classes = np.unique(classes)
         else:

@@ -376,7 +376,7 @@ class SVGP(SvgpPredictions, BaseEstimator):
         else:
             run = self._restored(data)
         with _backend.blas_threads(1):
-            run.step(dataclasses.replace(data.batch(0), n_total=total))
+            run.step(dataclasses.replace(data.batch(0), n_total=total), total)
         more = {"seed": np.array(seed, dtype=np.uint64), "mark": np.empty(0), "seen": np.array(seen)}
         self._finish(data, run, more, "partial_fit", run.bounds[-1])
         return self
@@ -463,6 +463,8 @@ class SVGP(SvgpPredictions, BaseEstimator):
         if np.ndim(inducing) == 0:
             rng = np.random.default_rng([seed, 2])
             inducing = first_inducing(X, inducing, self.inducing_init, kernel, mean.scale, rng)
+            if self.inducing_init == "k-means":  # in an order that does not depend on that of the rows
+                inducing = inducing[np.lexsort(inducing.T[::-1])]
         floor = NOISE_FLOOR * float(np.mean((Y - Y.mean(axis=0)) ** 2))
         mean, unit = mean.with_coef(coef), target.unit(Y)
         return SvgpProblem(
