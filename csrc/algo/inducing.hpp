@@ -53,16 +53,15 @@ class Inducing {
   using Blas = typename Device::template Blas<U>;
   static constexpr bool kSame = std::is_same_v<A, double>;
 
-  // Kernels and points of this theta and z, and the factor of K_uu. Lanes of at least so many rows, which hold `matrices`
-  // m x m matrices each; a tile holds `columns` m-vectors for each of its rows. middle: of the inputs, (q,) on the device.
-  Status begin(const InducingPoint& point, int64_t n, int64_t q, const double* middle, double& jitter, int64_t lane_rows,
-               int64_t matrices, int64_t columns) {
+  // Kernels and points of this theta and z, and K_uu. At most so many lanes, which hold `matrices` m x m matrices each; a
+  // tile holds `columns` m-vectors for each of its rows. middle: of the inputs, (q,) on the device.
+  void begin(const InducingPoint& point, int64_t q, const double* middle, int64_t lanes, int64_t matrices, int64_t columns) {
     const KernelTree& tree = *point.tree;
     const int64_t m = m_ = point.m;
     q_ = q;
     middle_at_ = middle;
     const int64_t room = kLaneBytes / (matrices * m * m * static_cast<int64_t>(sizeof(double)));
-    lanes_ = std::clamp<int64_t>(std::min<int64_t>(n / lane_rows, std::max<int64_t>(room, 4)), 1, Device::kLanes);
+    lanes_ = std::clamp<int64_t>(std::min(lanes, std::max<int64_t>(room, 4)), 1, Device::kLanes);
     tile_ = Device::tile_rows(columns * m * static_cast<int64_t>(sizeof(A)));
     if (!uu_ || !(uu_->kernel.tree() == tree)) {
       uu_ = std::make_unique<KernelOfPoints<Device, double>>(tree);
@@ -85,13 +84,19 @@ class Inducing {
     }
     numbers_.reserve(m * m);
     failure_.reserve(1);
+  }
+
+  // L, from K_uu. jitter: absolute, where to start; afterwards what was needed.
+  Status factorise_inducing(const InducingPoint& point, double& jitter) {
+    const int64_t m = m_;
     Device::sums(1, m, DiagonalEntry<double>{k_uu_.data(), m}, numbers_.device());
     numbers_.pull(1);
     Device::wait();
     const double mean = numbers_.host()[0] / static_cast<double>(m);
     double* l = l_.reserve(m * m);
     const Status status = escalate_jitter(point.policy, [&] { return mean; }, jitter, [&](double extra) {
-      Device::map(m * m, WithDiagonal{k_uu_.data(), l, m, extra});
+      Device::copy(k_uu_.data(), l, m * m);
+      Device::map(m, AddDiagonal{l, m, extra});
       return factorise(l, point.least_pivot * mean);
     });
     if (!status) return status;
@@ -102,8 +107,16 @@ class Inducing {
     const double ratio = *most / *least * (*most / *least);
     if (ratio > kMostRatio) return {Code::bad_diagonal, least - numbers_.host()};
     direct_ = ratio < kDirectRatio;
-    Device::map(m * m, CastTo<double, A>{l, l_tile_.reserve(m * m)});
+    if constexpr (!kSame) Device::map(m * m, CastTo<double, A>{l, l_tile_.reserve(m * m)});
     return {};
+  }
+
+  const A* l_tile() const {
+    if constexpr (kSame) {
+      return l_.data();
+    } else {
+      return l_tile_.data();
+    }
   }
 
   // In place, of the upper triangle (column-major).

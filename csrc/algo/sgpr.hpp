@@ -80,7 +80,8 @@ class SgprObjective : public Inducing<Device, A, SgprLane<Device, A>> {
   // d_theta (parameters,), d_z (m, q), on the host: overwritten. jitter: absolute, where to start; afterwards what was needed.
   Status evaluate(const SgprPoint& point, double& jitter, SgprResult* result, double* d_theta, double* d_z) {
     *result = {};
-    Status status = Base::begin(point.inducing, data_.n, data_.q, middle_.data(), jitter, kLaneRows, 1, 1);
+    Base::begin(point.inducing, data_.q, middle_.data(), data_.n / kLaneRows, 1, 1);
+    Status status = Base::factorise_inducing(point.inducing, jitter);
     if (!status) return status;
     if (data_.tile) tile_ = data_.tile;
     status = first_pass(point.noise, data_.fitc);
@@ -131,7 +132,7 @@ class SgprObjective : public Inducing<Device, A, SgprLane<Device, A>> {
   template <class U>
   using Blas = typename Device::template Blas<U>;
   using Base::add_lanes, Base::factorise, Base::fetch, Base::kSame, Base::sandwich;
-  using Base::direct_, Base::k_uu_, Base::l_, Base::l_tile_, Base::lane_, Base::lanes_, Base::m_, Base::numbers_, Base::tile_, Base::uu_;
+  using Base::direct_, Base::k_uu_, Base::l_, Base::lane_, Base::lanes_, Base::m_, Base::numbers_, Base::tile_, Base::uu_;
   static constexpr double kLog2Pi = 1.8378770664093454836;
 
   struct Tile {
@@ -161,7 +162,7 @@ class SgprObjective : public Inducing<Device, A, SgprLane<Device, A>> {
     const int64_t m = m_, count = tile.count, q = data_.q, columns = data_.columns + data_.basis;
     A* k = lane.k.reserve(m * tile_);
     auto gram = Base::covariances(lane, tile.x, count, k);
-    if (solve) Blas<A>::trsm('L', 'U', 'T', m, count, A(1), l_tile_.data(), m, k, m);
+    if (solve) Blas<A>::trsm('L', 'U', 'T', m, count, A(1), Base::l_tile(), m, k, m);
     A* targets = lane.targets.reserve(tile_ * columns + 1);
     Device::map(count * columns,
                 TargetEntry<X, A>{data_.x + tile.begin * q, data_.y + tile.begin * data_.columns, count, q, data_.columns,
@@ -215,7 +216,8 @@ class SgprObjective : public Inducing<Device, A, SgprLane<Device, A>> {
     numbers_.reserve(terms);
     fetch(totals, terms, totals_.data());
     for (int64_t k = 3; uniform && k < terms; ++k) totals_[k] *= weight;
-    Device::map(m * m, WithDiagonal{gram, b_.reserve(m * m), m, 1.0});
+    Device::copy(gram, b_.reserve(m * m), m * m);
+    Device::map(m, AddDiagonal{b_.data(), m, 1.0});
     const Status status = factorise(b_.data(), 0.0);
     if (!status) return {Code::bad_diagonal, status.index};  // told from a lost pivot of K_uu
     Device::sums(1, m, LogDiagonal<double>{b_.data(), m}, numbers_.device());
@@ -329,7 +331,7 @@ class SgprObjective : public Inducing<Device, A, SgprLane<Device, A>> {
       }
       if (!uniform) Device::sums(1, count, Value{by_noise}, totals + 1, true);
       Blas<A>::gemm('N', 'T', m, count, d, A(1), solution, m, error, count, A(1), w, m);
-      if (solve) Blas<A>::trsm('L', 'U', 'N', m, count, A(1), l_tile_.data(), m, w, m);
+      if (solve) Blas<A>::trsm('L', 'U', 'N', m, count, A(1), Base::l_tile(), m, w, m);
       double* diagonal = lane.diagonal.data();
       Device::map(count, fitc ? Scaled{by_noise, 1.0, diagonal} : Scaled{weight, -0.5 * columns, diagonal});
       Base::pull_covariances(lane, gram, tile.x, count, w);

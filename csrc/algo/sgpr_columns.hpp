@@ -177,14 +177,13 @@ struct Scaled {
   LVM_HD void operator()(int64_t i) const { out[i] = factor * a[i]; }
 };
 
-// Square matrices of which the upper triangle (column-major) counts: on + diagonal; or 1 + the first pivot that is
-// not above `least`.
-struct WithDiagonal {
-  const double* a;
-  double* out;
+// Square matrices of which the upper triangle (column-major) counts: their diagonals; the first pivot that is not above
+// `least`.
+struct AddDiagonal {  // of matrices that follow each other; i over all their diagonals
+  double* a;
   int64_t m;
   double diagonal;
-  LVM_HD void operator()(int64_t at) const { out[at] = a[at] + (at / m == at % m ? diagonal : 0.0); }
+  LVM_HD void operator()(int64_t i) const { a[i / m * m * m + i % m * (m + 1)] += diagonal; }
 };
 struct StoreDiagonal {
   const double* a;

@@ -26,6 +26,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -33,6 +34,7 @@
 #include "algo/inducing.hpp"
 #include "algo/likelihood.hpp"
 #include "algo/svgp_columns.hpp"
+#include "algo/triangular.hpp"
 
 namespace lvm {
 
@@ -94,6 +96,9 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       identity[shape.diagonal ? k : k / shape.m * shape.m * shape.m + k % shape.m * (shape.m + 1)] = 1.0;
     }
     Device::zero(first_.reserve(first), first);
+    centred_.reserve(shape.latents * shape.m * shape.m);
+    if (shape.natural) factor_.reserve(shape.latents * shape.m * shape.m);
+    if (shape.natural && Device::kImmediate) inverse_.reserve(shape.latents * (shape.m * shape.m + kInverseBlock * kInverseBlock));
     Device::upload(identity.data(), second_.reserve(second), second);
     for (auto* moment : {&moments_[0], &moments_[1]}) Device::zero(moment->reserve(first), first);
     for (auto* moment : {&moments_[2], &moments_[3]}) Device::zero(moment->reserve(second), second);
@@ -132,9 +137,21 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     const int64_t q = shape_.q, p = shape_.latents;
     Device::upload(point.z, centres_.reserve(point.m * q + q + 1), point.m * q);
     Device::column_centres(centres_.data(), point.m, q, centres_.data() + point.m * q);
-    Status status = Base::begin(point, batch.n, q, centres_.data() + point.m * q, jitter, kLaneRows, p, 1 + p);
+    Base::begin(point, q, centres_.data() + point.m * q, Device::lanes_for(batch.n), p, 1 + p);
+    // The factor of K_uu and the inverses of those of S^-1 side by side.
+    const bool aside = shape_.natural && shape_.whitened && !shape_.diagonal && (factored_ || Device::kImmediate);
+    lost_ = false;
+    Status status;
+    Device::for_lanes(aside ? 1 + p : 1, [&](int64_t k) {
+      if (k == 0) {
+        status = Base::factorise_inducing(point, jitter);
+      } else {
+        invert(k - 1);
+      }
+    });
     if (!status) return status;
-    status = prepare(result);
+    if (lost_) return {Code::non_finite, -1};
+    status = prepare(aside, result);
     if (!status) return status;
     pass(batch, likelihood, mean);
     totals(likelihood.parameters(), mean.basis, result, d_parameters, d_coef);
@@ -154,14 +171,14 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
   using Scratch = typename Device::template Scratch<U>;
   template <class U>
   using Blas = typename Device::template Blas<U>;
-  using Base::add_lanes, Base::direct_, Base::factorise, Base::kSame, Base::l_, Base::l_tile_, Base::lane_, Base::lanes_;
+  using Base::add_lanes, Base::direct_, Base::factorise, Base::kSame, Base::l_, Base::lane_, Base::lanes_;
   using Base::m_, Base::numbers_, Base::sandwich, Base::tile_;
 
   // mu_ and centred_ = S - I, whitened; the root of S if that is what is stored, in root_; kl.
-  Status prepare(SvgpResult* result) {
+  Status prepare(bool inverted, SvgpResult* result) {
     const int64_t m = m_, p = shape_.latents, all = p * m * m;
     const double* second = second_.data();
-    double *mu = mu_.reserve(p * m), *centred = centred_.reserve(all), *log_det = terms_.reserve(3);
+    double *mu = mu_.reserve(p * m), *centred = centred_.data(), *log_det = terms_.reserve(3);
     Device::copy(first_.data(), mu, p * m);
     if (!shape_.whitened) second = whiten();
     if (shape_.natural) {
@@ -171,8 +188,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
         Device::map(all, FromDiagonal{second, m, -1, 1.0, centred});
         Device::sums(1, p * m, LogEntries{second, m, 0}, log_det);
       } else {
-        double* factor = factor_.reserve(all);
-        if (!factored_ || !shape_.whitened) {
+        double* factor = factor_.data();
+        if (!inverted && (!factored_ || !shape_.whitened)) {
           Device::copy(second, factor, all);
           for (int64_t k = 0; k < p; ++k) {
             const Status status = factorise(factor + k * m * m, 0.0);
@@ -183,10 +200,10 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
           Blas<double>::trsm('L', 'U', 'T', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
           Blas<double>::trsm('L', 'U', 'N', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
         }
-        double* inverse = work_.reserve(all);
-        Device::copy(factor, inverse, all);
-        Device::for_lanes(p, [&](int64_t k) { Blas<double>::potri('U', m, inverse + k * m * m, m); });
-        Device::map(all, WholeFromUpper{inverse, m, 1.0, -1.0, centred});
+        for (int64_t k = 0; k < p; ++k) {
+          if (!inverted) invert(k);
+          finish_inverse(k);
+        }
         Device::sums(1, p * m, LogEntries{factor, m, m}, log_det);
         Device::map(1, Scaled{log_det, 2.0, log_det});
       }
@@ -195,11 +212,15 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
         Device::map(all, FromDiagonal{second, m, 1, 0.0, root_.reserve(all)});
         second = root_.data();
       }
-      double* square = work_.reserve(all);
-      for (int64_t k = 0; k < p; ++k) {
-        Blas<double>::syrk('U', 'T', m, m, 1.0, second + k * m * m, m, 0.0, square + k * m * m, m);
+      if (kSame || !direct_ || !shape_.whitened) {
+        square_roots<double>(second, centred);
+      } else {
+        A *narrow = narrow_.reserve(2 * all), *square = narrow + all;
+        to_tiles(second, all, narrow);
+        square_roots<A>(narrow, square);
+        Device::map(all, CastTo<A, double>{square, centred});
       }
-      Device::map(all, WholeFromUpper{square, m, 1.0, -1.0, centred});
+      Device::map(p * m, AddDiagonal{centred, m, -1.0});
       Device::sums(1, p * m, LogEntries{second, m, m}, log_det);
       Device::map(1, Scaled{log_det, -2.0, log_det});
       root_at_ = second;
@@ -213,18 +234,66 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     double* left = work_.reserve(all);
     if (direct_) {
       A* to = centred_tile_.reserve(all);
-      Device::map(all, CastTo<double, A>{centred, to});
+      to_tiles(centred, all, to);
       Device::for_parts(p * m, [&](int64_t begin, int64_t end) {
-        Blas<A>::trsm('L', 'U', 'N', m, end - begin, A(1), l_tile_.data(), m, to + begin * m, m);
+        Blas<A>::trsm('L', 'U', 'N', m, end - begin, A(1), Base::l_tile(), m, to + begin * m, m);
       });
       Device::copy(mu, left, p * m);
       Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, left, m);
-      Device::map(p * m, CastTo<double, A>{left, mu_tile_.reserve(p * m)});
+      to_tiles(left, p * m, mu_tile_.reserve(p * m));
     } else {
-      Device::map(all, CastTo<double, A>{centred, centred_tile_.reserve(all)});
-      Device::map(p * m, CastTo<double, A>{mu, mu_tile_.reserve(p * m)});
+      to_tiles(centred, all, centred_tile_.reserve(all));
+      to_tiles(mu, p * m, mu_tile_.reserve(p * m));
     }
     return {};
+  }
+
+  // centred_ = S - I from the factor R of S^-1 = R^T R; on a CPU in two parts, of which the first is R^-1 and the work of a
+  // thread.
+  void invert(int64_t k) {
+    const int64_t m = shape_.m, size = m * m;
+    if constexpr (Device::kImmediate) {
+      double *inverse = inverse_.data() + k * (size + kInverseBlock * kInverseBlock), *factor = factor_.data() + k * size;
+      if (shape_.whitened && !factored_) {
+        Device::copy(second_.data() + k * size, factor, size);
+        if (Blas<double>::potrf('U', m, factor, m) != 0) {
+          lost_ = true;
+          return;
+        }
+      }
+      Device::copy(factor, inverse, size);
+      invert_upper<Blas<double>>(m, inverse, m, inverse + size);
+    } else {
+      Device::copy(factor_.data() + k * size, centred_.data() + k * size, size);
+      Blas<double>::potri('U', m, centred_.data() + k * size, m);
+    }
+  }
+  void finish_inverse(int64_t k) {
+    const int64_t m = shape_.m, size = m * m;
+    double* to = centred_.data() + k * size;
+    if constexpr (Device::kImmediate) {  // the upper triangle of R^-1 R^-T
+      double* inverse = inverse_.data() + k * (size + kInverseBlock * kInverseBlock);
+      Device::for_parts(m, [&](int64_t begin, int64_t end) {
+        for (int64_t j = begin; j < end; ++j) std::fill(inverse + j * m + j + 1, inverse + j * m + end, 0.0);
+        Blas<double>::gemm('N', 'T', end, end - begin, m - begin, 1.0, inverse + begin * m, m, inverse + begin * (m + 1), m, 0.0,
+                           to + begin * m, m);
+      });
+    }
+    Device::mirror_lower(to, m, m);
+    Device::map(m, AddDiagonal{to, m, -1.0});
+  }
+
+  // Whole matrices W W^T from W^T, upper (column-major).
+  template <class G>
+  void square_roots(const G* root, G* square) {
+    const int64_t m = m_, size = m * m;
+    for (int64_t k = 0; k < shape_.latents; ++k) {
+      const G* own = root + k * size;
+      Device::for_parts(m, [&](int64_t begin, int64_t end) {  // the upper triangle
+        Blas<G>::gemm('T', 'N', end, end - begin, end, G(1), own, m, own + begin * m, m, G(0), square + k * size + begin * m, m);
+      });
+      Device::mirror_lower(square + k * size, m, m);
+    }
   }
 
   // Whitens what is stored: mu_ (S^-1 mu with natural), and the matrices, which are returned.
@@ -259,6 +328,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     Device::upload(mean.coef, coef, p * mean.basis);
     Device::upload(mean.centre, coef + p * mean.basis, q);
     Device::upload(mean.spread, coef + p * mean.basis + q, q);
+    concave_ = true;
     for (int64_t s = 0; s < lanes_; ++s) {
       Lane& lane = *lane_[s];
       lane.zero_gradients(tile_, m, q, theta);
@@ -272,7 +342,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       A *k = lane.k.reserve(stride), *v = k, *u = lane.u.reserve(p * stride);
       auto gram = Base::covariances(lane, x, count, k);
       if (direct_) Device::copy(k, v = lane.v.reserve(stride), m * count);
-      Blas<A>::trsm('L', 'U', 'T', m, count, A(1), l_tile_.data(), m, v, m);
+      Blas<A>::trsm('L', 'U', 'T', m, count, A(1), Base::l_tile(), m, v, m);
       for (int64_t f = 0; f < p; ++f) {
         Blas<A>::gemm('N', 'N', m, count, m, A(1), centred_tile_.data() + f * size, m, v, m, A(0), u + f * stride, m);
       }
@@ -301,7 +371,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       A* w = p == 1 ? u : lane.w.reserve(stride);
       Device::map(count, WeightedColumns<A>{u, m, p, stride, h, w});
       Blas<A>::gemm('N', 'T', m, count, p, A(1), mu_tile_.data(), m, g, count, A(1), w, m);
-      if (!direct_) Blas<A>::trsm('L', 'U', 'N', m, count, A(1), l_tile_.data(), m, w, m);
+      if (!direct_) Blas<A>::trsm('L', 'U', 'N', m, count, A(1), Base::l_tile(), m, w, m);
       Base::pull_covariances(lane, gram, x, count, w);
     });
   }
@@ -360,6 +430,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     if constexpr (Device::kImmediate) {
       bool signs[2] = {false, false};
       for (int64_t i = 0; i < count; ++i) signs[h[i * p + f] > 0] = true;
+      if (signs[1]) concave_ = false;
       if (!signs[1]) {
         Device::map(count, RootColumns<A>{v, m, p, f, -1, h, turned});
         if constexpr (kSame) {
@@ -378,8 +449,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
   // Sums over lanes: A_p (whole matrices) in a_, V g in right_, the others to the host.
   void totals(int64_t parameters, int64_t basis, SvgpResult* result, double* d_parameters, double* d_coef) {
     const int64_t m = m_, p = shape_.latents, all = p * m * m, count = 1 + parameters + p * basis;
-    add_lanes(all, [](Lane& lane) { return lane.gram.data(); }, work_.reserve(all));
-    Device::map(all, WholeFromUpper{work_.data(), m, 1.0, 0.0, a_.reserve(all)});
+    add_lanes(all, [](Lane& lane) { return lane.gram.data(); }, a_.reserve(all));
+    for (int64_t k = 0; k < p; ++k) Device::mirror_lower(a_.data() + k * m * m, m, m);
     add_lanes(p * m, [](Lane& lane) { return lane.right.data(); }, right_.reserve(p * m));
     std::vector<double> found(count);
     add_lanes(count, [](Lane& lane) { return lane.totals.data(); }, terms_.reserve(count));
@@ -389,50 +460,103 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     std::copy_n(found.data() + 1 + parameters, p * basis, d_coef);
   }
 
-  // The cotangent of K_uu.
+  // The cotangent of K_uu; in the tiles' precision where K_uu is far from singular.
   void cotangent() {
     const int64_t m = m_, p = shape_.latents, size = m * m;
-    double *x = work_.reserve(p * size), *e = cotangent_.reserve(size);
-    const double *mu = mu_.data(), *vg = right_.data(), *centred = centred_.data(), *a = a_.data();
-    // Column-major X, of which the lower triangle is enough when q is whitened.
+    double* e = cotangent_.reserve(size);
+    if (!shape_.whitened) {
+      double* x = work_.reserve(size);
+      cross_products<double>(mu_.data(), right_.data(), centred_.data(), a_.data(), 1.0, x);
+      Device::map(size, UnwhitenedCotangent{x, a_.data(), mu_.data(), centred_.data(), m, p, -0.5, e});
+      sandwich(e);
+    } else if (kSame || !direct_) {
+      cross_products<double>(mu_.data(), right_.data(), centred_.data(), a_.data(), -1.0, e);
+      triangular_sandwich<double>(l_.data(), e);
+    } else {
+      A *numbers = narrow_.reserve(2 * p * (m + size) + size), *mu = numbers, *vg = mu + p * m, *centred = vg + p * m;
+      A *a = centred + p * size, *x = a + p * size;
+      to_tiles(mu_.data(), p * m, mu);
+      to_tiles(right_.data(), p * m, vg);
+      to_tiles(centred_.data(), p * size, centred);
+      to_tiles(a_.data(), p * size, a);
+      cross_products<A>(mu, vg, centred, a, A(-1), x);
+      triangular_sandwich<A>(Base::l_tile(), x);
+      Device::map(size, CastTo<A, double>{x, e});
+    }
+  }
+  // x = factor X; when q is whitened only the column-major lower triangle.
+  template <class G>
+  void cross_products(const G* mu, const G* vg, const G* centred, const G* a, G factor, G* x) {
+    const int64_t m = m_, p = shape_.latents, size = m * m;
     Device::for_parts(m, [&](int64_t begin, int64_t end) {
       const int64_t top = shape_.whitened ? begin : 0, rows = m - top;
-      double* part = x + begin * m + top;
-      Blas<double>::gemm('N', 'T', rows, end - begin, p, 1.0, mu + top, m, vg + begin, m, 0.0, part, m);
+      G* part = x + begin * m + top;
+      Blas<G>::gemm('N', 'T', rows, end - begin, p, factor, mu + top, m, vg + begin, m, G(0), part, m);
       for (int64_t k = 0; k < p; ++k) {
-        Blas<double>::gemm('N', 'N', rows, end - begin, m, 2.0, centred + k * size + top, m, a + k * size + begin * m, m, 1.0,
-                           part, m);
+        Blas<G>::gemm('N', 'N', rows, end - begin, m, 2 * factor, centred + k * size + top, m, a + k * size + begin * m, m,
+                      G(1), part, m);
       }
     });
-    if (shape_.whitened) {
-      Device::map(size, WholeFromLower{x, m, -0.5, e});
+  }
+  // x = the mean of L^-T Phi(x) L^-1 and its transpose, x lower (column-major); 4/3 m^3 flops.
+  template <class G>
+  void triangular_sandwich(const G* l, G* x) {
+    const int64_t m = m_;
+    Device::map_entries(m, m, HalfLower<G>{x, m});
+    Device::for_parts(m, [&](int64_t begin, int64_t end) {  // rows, which end at the diagonal
+      Blas<G>::trsm('R', 'U', 'T', end - begin, end, G(1), l, m, x + begin, m);
+    });
+    Device::for_parts(m, [&](int64_t begin, int64_t end) {
+      Blas<G>::trsm('L', 'U', 'N', m, end - begin, G(1), l, m, x + begin * m, m);
+    });
+    Device::symmetrise(x, m);
+  }
+  static void to_tiles(const double* from, int64_t n, A* to) {
+    if constexpr (kSame) {
+      Device::copy(from, to, n);
     } else {
-      Device::map(size, UnwhitenedCotangent{x, a, mu, centred, m, p, -0.5, e});
+      Device::map(n, CastTo<double, A>{from, to});
     }
-    sandwich(e);
   }
 
   // Halves rho until all S^-1 have factors; 0 if there is no such step.
   double natural_step(double rho) {
     const int64_t m = m_, p = shape_.latents, all = p * m * m, first = shape_.first_size(), second = shape_.second_size();
-    double *target = work_.reserve(all), *vector = vector_.reserve(first);
-    Device::map(all, PrecisionTarget{a_.data(), m, target});
+    double *target = a_.data(), *vector = vector_.reserve(first);
     Device::copy(right_.data(), vector, first);
-    double* to = target;
-    if (shape_.diagonal) {
-      Device::map(first, Difference{vector, mu_.data(), vector});
-      if (!shape_.whitened) unwhiten(vector, target);
-      Device::map(second, TakeDiagonals{target, m, to = diagonal_.reserve(second)});
-      Device::map(first, AddMeans{to, first_.data(), second_.data(), vector});
-    } else {
+    if (!shape_.diagonal) {
       for (int64_t k = 0; k < p; ++k) {
-        Blas<double>::gemm('N', 'N', m, 1, m, -2.0, a_.data() + k * m * m, m, mu_.data() + k * m, m, 1.0, vector + k * m, m);
+        Blas<double>::gemm('N', 'N', m, 1, m, -2.0, target + k * m * m, m, mu_.data() + k * m, m, 1.0, vector + k * m, m);
       }
-      if (!shape_.whitened) unwhiten(vector, target);
+    } else {
+      Device::map(first, Difference{vector, mu_.data(), vector});
     }
-    double* next = next_.reserve(second);
+    double factor = -2.0, identity = 1.0;  // what the precision goes to is factor a + identity I
+    if (!shape_.whitened) {
+      Device::map(all, Scaled{target, factor, target});
+      Device::map(p * m, AddDiagonal{target, m, identity});
+      factor = 1.0, identity = 0.0;
+      Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, vector, m);
+      for (int64_t k = 0; k < p; ++k) sandwich(target + k * m * m);
+    }
+    if (shape_.diagonal) {
+      double* diagonal = diagonal_.reserve(second);
+      Device::map(second, TakeDiagonals{target, m, factor, identity, diagonal});
+      Device::map(first, AddMeans{diagonal, first_.data(), second_.data(), vector});
+      target = diagonal;
+      factor = 1.0;
+    }
+    double *next = next_.reserve(second), *factors = shape_.diagonal ? next : factor_.data();
+    if (Device::kImmediate && !shape_.diagonal && concave_) {  // then I - 2 A is positive definite: the next step takes the factor
+      Device::map(second, Blend{second_.data(), target, rho, factor, next, next});
+      Device::map(p * m, AddDiagonal{next, m, rho * identity});
+      Device::map(first, Blend{first_.data(), vector, rho, 1.0, first_.data(), first_.data()});
+      std::swap(second_, next_);
+      factored_ = false;
+      return rho;
+    }
     for (int halvings = 0; halvings < 30; ++halvings, rho *= 0.5) {
-      Device::map(second, Blend{second_.data(), to, rho, next});
+      Device::map(second, Blend{second_.data(), target, rho, factor, next, factors});
       bool good = true;
       if (shape_.diagonal) {
         Device::zero(this->failure_.data(), 1);
@@ -442,11 +566,12 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
         Device::wait();
         good = numbers_.host()[0] == 0;
       } else {
-        Device::copy(next, factor_.reserve(all), all);
-        for (int64_t k = 0; k < p && good; ++k) good = static_cast<bool>(factorise(factor_.data() + k * m * m, 0.0));
+        Device::map(p * m, AddDiagonal{next, m, rho * identity});
+        Device::map(p * m, AddDiagonal{factors, m, rho * identity});
+        for (int64_t k = 0; k < p && good; ++k) good = static_cast<bool>(factorise(factors + k * m * m, 0.0));
       }
       if (!good) continue;
-      Device::map(first, Blend{first_.data(), vector, rho, first_.data()});
+      Device::map(first, Blend{first_.data(), vector, rho, 1.0, first_.data(), first_.data()});
       std::swap(second_, next_);
       factored_ = !shape_.diagonal;
       Device::wait();
@@ -456,24 +581,21 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     return 0.0;
   }
 
-  // L^-T vector, L^-T target L^-1.
-  void unwhiten(double* vector, double* target) {
-    Blas<double>::trsm('L', 'U', 'N', m_, shape_.latents, 1.0, l_.data(), m_, vector, m_);
-    for (int64_t k = 0; k < shape_.latents; ++k) sandwich(target + k * m_ * m_);
-  }
-
   void adam_step(const SvgpUpdate& update) {
     const int64_t m = m_, p = shape_.latents, size = m * m, first = shape_.first_size(), second = shape_.second_size();
     double *by_first = vector_.reserve(first), *by_second = next_.reserve(p * size), *work = work_.reserve(p * size);
     Device::map(first, Difference{right_.data(), mu_.data(), by_first});
     // 2 W^T (A - I / 2), for unwhitened ones times L^-1.
-    Device::map(p * size, Shifted{a_.data(), m, -0.5, work});
-    for (int64_t k = 0; k < p; ++k) {
-      Device::for_parts(m, [&](int64_t begin, int64_t end) {  // rows below the part are not asked for
-        const int64_t rows = shape_.whitened ? end : m;
-        Blas<double>::gemm('N', 'N', rows, end - begin, m, 2.0, root_at_ + k * size, m, work + k * size + begin * m, m, 0.0,
-                           by_second + k * size + begin * m, m);
-      });
+    Device::copy(a_.data(), work, p * size);
+    Device::map(p * m, AddDiagonal{work, m, -0.5});
+    if (kSame || !direct_ || !shape_.whitened) {
+      root_products<double>(root_at_, work, by_second);
+    } else {
+      A *root = narrow_.reserve(3 * p * size), *a = root + p * size, *product = a + p * size;
+      to_tiles(root_at_, p * size, root);
+      to_tiles(work, p * size, a);
+      root_products<A>(root, a, product);
+      Device::map(p * size, CastTo<A, double>{product, by_second});
     }
     if (!shape_.whitened) {
       Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, by_first, m);
@@ -481,11 +603,11 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     }
     const double* gradient = by_second;
     if (shape_.diagonal) {
-      Device::map(second, TakeDiagonals{by_second, m, diagonal_.reserve(second)});
+      Device::map(second, TakeDiagonals{by_second, m, 1.0, 0.0, diagonal_.reserve(second)});
       Device::map(second, AddInverses{second_.data(), diagonal_.data()});
       gradient = diagonal_.data();
     } else {
-      Device::map(second, RootGradient{by_second, second_.data(), m});
+      Device::map_entries(m, p * m, RootGradient{by_second, second_.data(), m});
     }
     const double corrected = update.rate * std::sqrt(1.0 - std::pow(update.beta_2, update.t)) / (1.0 - std::pow(update.beta_1, update.t));
     Device::map(first, AdamAscent{by_first, first_.data(), moments_[0].data(), moments_[1].data(), corrected, update.beta_1,
@@ -495,14 +617,27 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     Device::wait();
   }
 
-  static constexpr int64_t kLaneRows = 256;  // at least so many for a lane
-
   SvgpShape shape_;
+  // 2 W^T a; when q is whitened only the upper triangle.
+  template <class G>
+  void root_products(const G* root, const G* a, G* product) {
+    const int64_t m = m_, size = m * m;
+    for (int64_t k = 0; k < shape_.latents; ++k) {
+      Device::for_parts(m, [&](int64_t begin, int64_t end) {
+        const int64_t rows = shape_.whitened ? end : m;
+        Blas<G>::gemm('N', 'N', rows, end - begin, m, G(2), root + k * size, m, a + k * size + begin * m, m, G(0),
+                      product + k * size + begin * m, m);
+      });
+    }
+  }
+
   bool factored_ = false;             // factor_ holds those of second_
+  std::atomic<bool> lost_{false};     // a factor that could not be taken
+  std::atomic<bool> concave_{false};  // no h of the pass was positive
   const double* root_at_ = nullptr;   // the whitened W^T
   Scratch<double> first_, second_, moments_[4];
-  Scratch<double> mu_, centred_, root_, factor_, work_, a_, right_, terms_, cotangent_, vector_, next_, diagonal_, mean_there_, centres_;
-  Scratch<A> centred_tile_, mu_tile_;
+  Scratch<double> mu_, centred_, inverse_, root_, factor_, work_, a_, right_, terms_, cotangent_, vector_, next_, diagonal_, mean_there_, centres_;
+  Scratch<A> centred_tile_, mu_tile_, narrow_;
 };
 
 }  // namespace lvm

@@ -116,27 +116,7 @@ struct CoefficientTerms {  // w = p * columns + k: g_p . H_k
   }
 };
 
-// Square matrices m x m, `count` of them one after the other; a triangle is the column-major upper one.
-struct WholeFromUpper {  // out = factor a + diagonal I
-  const double* a;
-  int64_t m;
-  double factor, diagonal;
-  double* out;
-  LVM_HD void operator()(int64_t at) const {
-    const int64_t first = at / (m * m) * m * m, i = at % m, j = (at - first) / m;
-    out[at] = factor * a[first + (i < j ? j * m + i : i * m + j)] + (i == j ? diagonal : 0.0);
-  }
-};
-struct WholeFromLower {  // out = factor a, of the column-major lower triangle
-  const double* a;
-  int64_t m;
-  double factor;
-  double* out;
-  LVM_HD void operator()(int64_t at) const {
-    const int64_t i = at % m, j = at / m;
-    out[at] = factor * a[i < j ? i * m + j : j * m + i];
-  }
-};
+// Square matrices m x m that follow each other.
 struct FromDiagonal {  // whole matrices from their diagonals, as they are (power 1), squared (2) or inverted (-1); - shift I
   const double* d;
   int64_t m, power;
@@ -162,6 +142,16 @@ struct DiagonalEntries {
   LVM_HD double operator()(int64_t, int64_t i) const { return a[i / m * m * m + i % m * (m + 1)]; }
 };
 
+// Phi: the column-major lower triangle with half of the diagonal.
+template <class G>
+struct HalfLower {
+  G* x;
+  int64_t m;
+  LVM_HD void operator()(int64_t i, int64_t j) const {
+    if (i <= j) x[j * m + i] = i == j ? G(0.5) * x[j * m + i] : G(0);
+  }
+};
+
 // Of the cotangent of K_uu where q is that of u: z + z^T + 2 a - mu mu^T - (s - I), summed over latents; times `factor`.
 struct UnwhitenedCotangent {
   const double *z, *a, *mu, *centred;
@@ -179,33 +169,19 @@ struct UnwhitenedCotangent {
   }
 };
 
-// (1 - rho) old + rho target.
+// (1 - rho) old + rho factor target, twice.
 struct Blend {
   const double *old, *target;
-  double rho;
-  double* out;
-  LVM_HD void operator()(int64_t at) const { out[at] = old[at] + rho * (target[at] - old[at]); }
+  double rho, factor;
+  double *out, *again;
+  LVM_HD void operator()(int64_t at) const { out[at] = again[at] = (1.0 - rho) * old[at] + rho * factor * target[at]; }
 };
-struct PrecisionTarget {  // I - 2 a
+struct TakeDiagonals {  // factor a + identity I
   const double* a;
   int64_t m;
+  double factor, identity;
   double* out;
-  LVM_HD void operator()(int64_t at) const {
-    out[at] = (at / m % m == at % m ? 1.0 : 0.0) - 2.0 * a[at];
-  }
-};
-struct TakeDiagonals {
-  const double* a;
-  int64_t m;
-  double* out;
-  LVM_HD void operator()(int64_t at) const { out[at] = a[at / m * m * m + at % m * (m + 1)]; }
-};
-struct Shifted {  // a + diagonal I
-  const double* a;
-  int64_t m;
-  double diagonal;
-  double* out;
-  LVM_HD void operator()(int64_t at) const { out[at] = a[at] + (at / m % m == at % m ? diagonal : 0.0); }
+  LVM_HD void operator()(int64_t at) const { out[at] = factor * a[at / m * m * m + at % m * (m + 1)] + identity; }
 };
 struct Difference {
   const double *a, *b;
@@ -237,8 +213,8 @@ struct RootGradient {
   double* d;
   const double* w;
   int64_t m;
-  LVM_HD void operator()(int64_t at) const {
-    const int64_t i = at % m, j = at / m % m;
+  LVM_HD void operator()(int64_t i, int64_t column) const {
+    const int64_t j = column % m, at = column * m + i;
     d[at] = i > j ? 0.0 : d[at] + (i == j ? 1.0 / w[at] : 0.0);
   }
 };
