@@ -81,17 +81,20 @@ def rates(m: int, rows: int, dtype: str) -> dict[str, float]:
 
 
 def floor(m: int, rows: int, dtype: str, natural: bool) -> tuple[float, str]:
-    """Seconds of the flops of a step that ``csrc/algo/svgp.hpp`` counts, m^3 terms in float64; the rates in words.
+    """Seconds of the flops of a step that ``csrc/algo/svgp.hpp`` counts, and the rates in words.
 
-    Without natural gradients there is no inverse, but the products W W^T and A W.
+    Factors, and the inverse of S^-1, are in float64, the rest in the dtype. Without natural gradients there are the
+    products W W^T and A W of a triangular W instead of the inverse.
     """
-    tile, square = rates(m, rows, dtype), rates(m, rows, "float64")
-    seconds = rows * m**2 * (1 / tile["trsm m m n"] + 2 / tile["gemm m m n"] + 1 / tile["syrk m n"])
-    q = [("potrf m", 1 / 3), ("potri m", 2 / 3)] if natural else [("gemm m m m", 2)]
-    terms = [("potrf m", 1 / 3), *q, ("trsm m m m", 1), ("gemm m m m", 1), ("trsm m m m", 2)]
-    seconds += m**3 * sum(count / square[name] for name, count in terms)
-    words = [f"{name} {1e-9 * rate:.0f}" for name, rate in (tile | dict(list(square.items())[3:])).items()]
-    return seconds, ", ".join(words)
+    rate, double = rates(m, rows, dtype), rates(m, rows, "float64")
+    seconds = rows * m**2 * (1 / rate["trsm m m n"] + 2 / rate["gemm m m n"] + 1 / rate["syrk m n"])
+    seconds += m**3 * (1 / rate["gemm m m m"] + 3 / rate["trsm m m m"] + 1 / 3 / double["potrf m"])
+    if natural:
+        seconds += m**3 * (1 / 3 / double["potrf m"] + 2 / 3 / double["potri m"])
+    else:
+        seconds += m**3 * (1 / 3 + 1) / rate["gemm m m m"]
+    shown = rate | {name: double[name] for name in ("potrf m", "potri m")}
+    return seconds, ", ".join(f"{name} {1e-9 * value:.0f}" for name, value in shown.items())
 
 
 def lines(start: Start, data: list, peers: list, title: str, arguments, n_threads: int, medians: dict) -> None:
