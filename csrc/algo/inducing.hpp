@@ -96,7 +96,7 @@ class Inducing {
     double* l = l_.reserve(m * m);
     const Status status = escalate_jitter(point.policy, [&] { return mean; }, jitter, [&](double extra) {
       Device::copy(k_uu_.data(), l, m * m);
-      Device::map(m, AddDiagonal{l, m, extra});
+      Device::map(m, AddDiagonal<double>{l, m, extra});
       return factorise(l, point.least_pivot * mean);
     });
     if (!status) return status;

@@ -217,7 +217,7 @@ class SgprObjective : public Inducing<Device, A, SgprLane<Device, A>> {
     fetch(totals, terms, totals_.data());
     for (int64_t k = 3; uniform && k < terms; ++k) totals_[k] *= weight;
     Device::copy(gram, b_.reserve(m * m), m * m);
-    Device::map(m, AddDiagonal{b_.data(), m, 1.0});
+    Device::map(m, AddDiagonal<double>{b_.data(), m, 1.0});
     const Status status = factorise(b_.data(), 0.0);
     if (!status) return {Code::bad_diagonal, status.index};  // told from a lost pivot of K_uu
     Device::sums(1, m, LogDiagonal<double>{b_.data(), m}, numbers_.device());

@@ -179,11 +179,15 @@ struct Scaled {
 
 // Square matrices of which the upper triangle (column-major) counts: their diagonals; the first pivot that is not above
 // `least`.
+template <class G>
 struct AddDiagonal {  // of matrices that follow each other; i over all their diagonals
-  double* a;
+  G* a;
   int64_t m;
   double diagonal;
-  LVM_HD void operator()(int64_t i) const { a[i / m * m * m + i % m * (m + 1)] += diagonal; }
+  LVM_HD void operator()(int64_t i) const {
+    G& entry = a[i / m * m * m + i % m * (m + 1)];
+    entry = static_cast<G>(static_cast<double>(entry) + diagonal);
+  }
 };
 struct StoreDiagonal {
   const double* a;

@@ -174,82 +174,93 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
   using Base::add_lanes, Base::direct_, Base::factorise, Base::kSame, Base::l_, Base::lane_, Base::lanes_;
   using Base::m_, Base::numbers_, Base::sandwich, Base::tile_;
 
-  // mu_ and centred_ = S - I, whitened; the root of S if that is what is stored, in root_; kl.
+  // Whether matrices whose entries are at most about 1 are in the tiles' precision, where it is not double.
+  bool narrow() const { return !kSame && direct_ && shape_.whitened; }
+
+  // mu_ and S - I, whitened, in centred_ or centred_narrow_; where the root of S is what is stored, root_at_; kl.
   Status prepare(bool inverted, SvgpResult* result) {
     const int64_t m = m_, p = shape_.latents, all = p * m * m;
     const double* second = second_.data();
-    double *mu = mu_.reserve(p * m), *centred = centred_.data(), *log_det = terms_.reserve(3);
+    double *mu = mu_.reserve(p * m), *log_det = terms_.reserve(3);
     Device::copy(first_.data(), mu, p * m);
     if (!shape_.whitened) second = whiten();
-    if (shape_.natural) {
-      const bool diagonal = shape_.diagonal && shape_.whitened;
-      if (diagonal) {
-        Device::map(p * m, DivideBy{second, mu});
-        Device::map(all, FromDiagonal{second, m, -1, 1.0, centred});
-        Device::sums(1, p * m, LogEntries{second, m, 0}, log_det);
-      } else {
-        double* factor = factor_.data();
-        if (!inverted && (!factored_ || !shape_.whitened)) {
-          Device::copy(second, factor, all);
-          for (int64_t k = 0; k < p; ++k) {
-            const Status status = factorise(factor + k * m * m, 0.0);
-            if (!status) return {Code::non_finite, -1};
-          }
-        }
+    const bool diagonal = shape_.diagonal && shape_.whitened;
+    if (shape_.natural && diagonal) {
+      Device::map(p * m, DivideBy{second, mu});
+      Device::sums(1, p * m, LogEntries{second, m, 0}, log_det);
+    } else if (shape_.natural) {
+      double* factor = factor_.data();
+      if (!inverted && (!factored_ || !shape_.whitened)) {
+        Device::copy(second, factor, all);
         for (int64_t k = 0; k < p; ++k) {
-          Blas<double>::trsm('L', 'U', 'T', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
-          Blas<double>::trsm('L', 'U', 'N', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
+          const Status status = factorise(factor + k * m * m, 0.0);
+          if (!status) return {Code::non_finite, -1};
         }
-        for (int64_t k = 0; k < p; ++k) {
-          if (!inverted) invert(k);
-          finish_inverse(k);
-        }
-        Device::sums(1, p * m, LogEntries{factor, m, m}, log_det);
-        Device::map(1, Scaled{log_det, 2.0, log_det});
       }
+      for (int64_t k = 0; k < p; ++k) {
+        Blas<double>::trsm('L', 'U', 'T', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
+        Blas<double>::trsm('L', 'U', 'N', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
+        if (!inverted) invert(k);
+      }
+      Device::sums(1, p * m, LogEntries{factor, m, m}, log_det);
+      Device::map(1, Scaled{log_det, 2.0, log_det});
     } else {
-      if (shape_.diagonal && shape_.whitened) {
-        Device::map(all, FromDiagonal{second, m, 1, 0.0, root_.reserve(all)});
-        second = root_.data();
-      }
-      if (kSame || !direct_ || !shape_.whitened) {
-        square_roots<double>(second, centred);
-      } else {
-        A *narrow = narrow_.reserve(2 * all), *square = narrow + all;
-        to_tiles(second, all, narrow);
-        square_roots<A>(narrow, square);
-        Device::map(all, CastTo<A, double>{square, centred});
-      }
-      Device::map(p * m, AddDiagonal{centred, m, -1.0});
-      Device::sums(1, p * m, LogEntries{second, m, m}, log_det);
+      if (diagonal) Device::map(all, FromDiagonal{second, m, 1, 0.0, root_.reserve(all)});
+      root_at_ = diagonal ? root_.data() : second;
+      Device::sums(1, p * m, LogEntries{root_at_, m, m}, log_det);
       Device::map(1, Scaled{log_det, -2.0, log_det});
-      root_at_ = second;
     }
-    Device::sums(1, p * m, DiagonalEntries{centred, m}, log_det + 1);
+    if (narrow()) {
+      centre<A>(second, centred_narrow_.reserve(all), log_det + 1);
+    } else {
+      centre<double>(second, centred_.data(), log_det + 1);
+    }
     Device::sums(1, p * m, Square<double>{mu}, log_det + 2);
     double terms[3];
     Base::fetch(log_det, 3, terms);
     result->kl = 0.5 * (terms[0] + terms[1] + terms[2]);
     // What columns are multiplied by: S - I, or L^-T (S - I) for columns of K_uf.
-    double* left = work_.reserve(all);
+    A* to = centred_tile_.reserve(all);
+    if (narrow()) {
+      Device::copy(centred_narrow_.data(), to, all);
+    } else {
+      to_tiles(centred_.data(), all, to);
+    }
     if (direct_) {
-      A* to = centred_tile_.reserve(all);
-      to_tiles(centred, all, to);
       Device::for_parts(p * m, [&](int64_t begin, int64_t end) {
         Blas<A>::trsm('L', 'U', 'N', m, end - begin, A(1), Base::l_tile(), m, to + begin * m, m);
       });
+      double* left = vector_.reserve(p * m);
       Device::copy(mu, left, p * m);
       Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, left, m);
       to_tiles(left, p * m, mu_tile_.reserve(p * m));
     } else {
-      to_tiles(centred, all, centred_tile_.reserve(all));
       to_tiles(mu, p * m, mu_tile_.reserve(p * m));
     }
     return {};
   }
 
-  // centred_ = S - I from the factor R of S^-1 = R^T R; on a CPU in two parts, of which the first is R^-1 and the work of a
-  // thread.
+  // S - I from what `prepare` found, and its trace.
+  template <class G>
+  void centre(const double* second, G* to, double* trace) {
+    const int64_t m = m_, p = shape_.latents, all = p * m * m;
+    if (shape_.diagonal && shape_.whitened) {
+      Device::map(all, FromDiagonal{second, m, shape_.natural ? -1 : 2, 0.0, centred_.data()});
+      if constexpr (!std::is_same_v<G, double>) to_tiles(centred_.data(), all, to);
+    } else if (shape_.natural) {
+      for (int64_t k = 0; k < p; ++k) finish_inverse(k, to + k * m * m);
+    } else if constexpr (std::is_same_v<G, double>) {
+      square_roots<double>(root_at_, to);
+    } else {
+      A* root = narrow_.reserve(all);
+      to_tiles(root_at_, all, root);
+      square_roots<A>(root, to);
+    }
+    Device::map(p * m, AddDiagonal<G>{to, m, -1.0});
+    Device::sums(1, p * m, DiagonalEntries<G>{to, m}, trace);
+  }
+
+  // S from the factor R of S^-1 = R^T R: on a CPU in two parts, of which the first is R^-1 and the work of a thread.
   void invert(int64_t k) {
     const int64_t m = shape_.m, size = m * m;
     if constexpr (Device::kImmediate) {
@@ -268,19 +279,29 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       Blas<double>::potri('U', m, centred_.data() + k * size, m);
     }
   }
-  void finish_inverse(int64_t k) {
+  template <class G>
+  void finish_inverse(int64_t k, G* to) {
     const int64_t m = shape_.m, size = m * m;
-    double* to = centred_.data() + k * size;
     if constexpr (Device::kImmediate) {  // the upper triangle of R^-1 R^-T
       double* inverse = inverse_.data() + k * (size + kInverseBlock * kInverseBlock);
       Device::for_parts(m, [&](int64_t begin, int64_t end) {
         for (int64_t j = begin; j < end; ++j) std::fill(inverse + j * m + j + 1, inverse + j * m + end, 0.0);
-        Blas<double>::gemm('N', 'T', end, end - begin, m - begin, 1.0, inverse + begin * m, m, inverse + begin * (m + 1), m, 0.0,
-                           to + begin * m, m);
       });
+      const G* root;
+      if constexpr (std::is_same_v<G, double>) {
+        root = inverse;
+      } else {
+        to_tiles(inverse, size, narrow_.reserve(size));
+        root = narrow_.data();
+      }
+      Device::for_parts(m, [&](int64_t begin, int64_t end) {
+        Blas<G>::gemm('N', 'T', end, end - begin, m - begin, G(1), root + begin * m, m, root + begin * (m + 1), m, G(0),
+                      to + begin * m, m);
+      });
+    } else if constexpr (!std::is_same_v<G, double>) {
+      to_tiles(centred_.data() + k * size, size, to);
     }
     Device::mirror_lower(to, m, m);
-    Device::map(m, AddDiagonal{to, m, -1.0});
   }
 
   // Whole matrices W W^T from W^T, upper (column-major).
@@ -469,17 +490,15 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       cross_products<double>(mu_.data(), right_.data(), centred_.data(), a_.data(), 1.0, x);
       Device::map(size, UnwhitenedCotangent{x, a_.data(), mu_.data(), centred_.data(), m, p, -0.5, e});
       sandwich(e);
-    } else if (kSame || !direct_) {
+    } else if (!narrow()) {
       cross_products<double>(mu_.data(), right_.data(), centred_.data(), a_.data(), -1.0, e);
       triangular_sandwich<double>(l_.data(), e);
     } else {
-      A *numbers = narrow_.reserve(2 * p * (m + size) + size), *mu = numbers, *vg = mu + p * m, *centred = vg + p * m;
-      A *a = centred + p * size, *x = a + p * size;
+      A *numbers = narrow_.reserve(p * (2 * m + size) + size), *mu = numbers, *vg = mu + p * m, *a = vg + p * m, *x = a + p * size;
       to_tiles(mu_.data(), p * m, mu);
       to_tiles(right_.data(), p * m, vg);
-      to_tiles(centred_.data(), p * size, centred);
       to_tiles(a_.data(), p * size, a);
-      cross_products<A>(mu, vg, centred, a, A(-1), x);
+      cross_products<A>(mu, vg, centred_narrow_.data(), a, A(-1), x);
       triangular_sandwich<A>(Base::l_tile(), x);
       Device::map(size, CastTo<A, double>{x, e});
     }
@@ -534,7 +553,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     double factor = -2.0, identity = 1.0;  // what the precision goes to is factor a + identity I
     if (!shape_.whitened) {
       Device::map(all, Scaled{target, factor, target});
-      Device::map(p * m, AddDiagonal{target, m, identity});
+      Device::map(p * m, AddDiagonal<double>{target, m, identity});
       factor = 1.0, identity = 0.0;
       Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, vector, m);
       for (int64_t k = 0; k < p; ++k) sandwich(target + k * m * m);
@@ -549,7 +568,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     double *next = next_.reserve(second), *factors = shape_.diagonal ? next : factor_.data();
     if (Device::kImmediate && !shape_.diagonal && concave_) {  // then I - 2 A is positive definite: the next step takes the factor
       Device::map(second, Blend{second_.data(), target, rho, factor, next, next});
-      Device::map(p * m, AddDiagonal{next, m, rho * identity});
+      Device::map(p * m, AddDiagonal<double>{next, m, rho * identity});
       Device::map(first, Blend{first_.data(), vector, rho, 1.0, first_.data(), first_.data()});
       std::swap(second_, next_);
       factored_ = false;
@@ -566,8 +585,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
         Device::wait();
         good = numbers_.host()[0] == 0;
       } else {
-        Device::map(p * m, AddDiagonal{next, m, rho * identity});
-        Device::map(p * m, AddDiagonal{factors, m, rho * identity});
+        Device::map(p * m, AddDiagonal<double>{next, m, rho * identity});
+        Device::map(p * m, AddDiagonal<double>{factors, m, rho * identity});
         for (int64_t k = 0; k < p && good; ++k) good = static_cast<bool>(factorise(factors + k * m * m, 0.0));
       }
       if (!good) continue;
@@ -587,8 +606,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     Device::map(first, Difference{right_.data(), mu_.data(), by_first});
     // 2 W^T (A - I / 2), for unwhitened ones times L^-1.
     Device::copy(a_.data(), work, p * size);
-    Device::map(p * m, AddDiagonal{work, m, -0.5});
-    if (kSame || !direct_ || !shape_.whitened) {
+    Device::map(p * m, AddDiagonal<double>{work, m, -0.5});
+    if (!narrow()) {
       root_products<double>(root_at_, work, by_second);
     } else {
       A *root = narrow_.reserve(3 * p * size), *a = root + p * size, *product = a + p * size;
@@ -637,7 +656,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
   const double* root_at_ = nullptr;   // the whitened W^T
   Scratch<double> first_, second_, moments_[4];
   Scratch<double> mu_, centred_, inverse_, root_, factor_, work_, a_, right_, terms_, cotangent_, vector_, next_, diagonal_, mean_there_, centres_;
-  Scratch<A> centred_tile_, mu_tile_, narrow_;
+  Scratch<A> centred_tile_, centred_narrow_, mu_tile_, narrow_;
 };
 
 }  // namespace lvm

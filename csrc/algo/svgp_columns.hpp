@@ -136,10 +136,11 @@ struct LogEntries {
     return log_(value < 0 ? -value : value);
   }
 };
+template <class G>
 struct DiagonalEntries {
-  const double* a;
+  const G* a;
   int64_t m;
-  LVM_HD double operator()(int64_t, int64_t i) const { return a[i / m * m * m + i % m * (m + 1)]; }
+  LVM_HD double operator()(int64_t, int64_t i) const { return static_cast<double>(a[i / m * m * m + i % m * (m + 1)]); }
 };
 
 // Phi: the column-major lower triangle with half of the diagonal.
