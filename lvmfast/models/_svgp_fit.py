@@ -8,12 +8,15 @@ import numpy as np
 
 from lvmfast import _backend
 from lvmfast.exceptions import LvmfastError
-from lvmfast.likelihoods import Gaussian
+from lvmfast.likelihoods import Custom, Gaussian, RobustMax, StudentT
 from lvmfast.optim import Adam, cosine_decay
 
 BETAS = 0.9, 0.999, 1e-7  # of Adam, with its epsilon
-LEAST_STEP = 0.1  # of natural gradients with batches
+LEAST_STEP = 0.1  # of natural gradients, where log p(y | f) is concave in f
+RAMP = 1e-4, 1e-2, 100  # elsewhere: the first step, the last, and after how many; long ones would lead astray
 EVALUATION_ROWS = 8192
+
+NOT_CONCAVE = (StudentT, RobustMax, Custom)
 
 __all__ = ["Run", "Settings", "SvgpStatus", "held_out"]
 
@@ -165,6 +168,9 @@ class Run:
             return [float(settings.step_size)]
         if len(batch.X) >= batch.n_total and isinstance(self.problem.likelihood, Gaussian):
             return [1.0]
+        if isinstance(self.problem.likelihood, NOT_CONCAVE):
+            first, last, steps = RAMP
+            return [first * (last / first) ** min(1.0, count / steps)]
         return [max(LEAST_STEP, 1.0 / (count + 1.0))]
 
     def go(self, source, held, check_interrupt, on_step) -> None:

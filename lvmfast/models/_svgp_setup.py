@@ -155,7 +155,6 @@ class Data:
         self.source, self.piece = source, piece
         self.has_known = own is not None or source.head(1)[2] is not None
         self.n_total, self.q, self.dtype, self.device = source.n_total, source.q, source.dtype, source.device
-        self.pass_length = source.pass_length
         self.weighted = self.in_memory and sample_weight is not None
         self.total_weight = float(self.n_total)
         if self.weighted:
@@ -165,6 +164,11 @@ class Data:
         self._names = names or {"n_features_in_": self.q, "feature_names_in_": source.names}
         if self.in_memory:
             self._check(Batch(X, y, own, sample_weight, len(X)))
+
+    @property
+    def pass_length(self) -> int | None:
+        """Steps in which all rows are seen once, as far as it is known."""
+        return self.source.pass_length
 
     # Arguments.
 

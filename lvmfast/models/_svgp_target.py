@@ -144,7 +144,7 @@ class Target:
                 if kind is Gaussian:
                     likelihood.noise_variance = noise
                 else:
-                    likelihood.scale = float(np.sqrt(noise))
+                    likelihood.scale = float(np.sqrt(5.0 * noise))  # wide tails first: nearer to a concave log density
             return left.mean(axis=0) if kind is Gaussian else np.median(left, axis=0)
         if kind is Bernoulli:
             share = np.clip(means, LEAST_SHARE, 1 - LEAST_SHARE)

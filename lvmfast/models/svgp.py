@@ -72,8 +72,9 @@ class SVGP(SvgpPredictions, BaseEstimator):
     optimizer : {"natural", "adam"}, default="natural"
         Natural gradients for q(u) and Adam for the rest, or Adam for everything.
     step_size : float in (0, 1], optional
-        Of natural gradients. Default: 1 for a Gaussian likelihood whose batches hold all rows, else
-        ``max(0.1, 1 / t)`` at step t = 1, 2, ...; shorter where a step would leave S without an inverse.
+        Of natural gradients; shorter where a step would leave S without an inverse. Default: 1 for a Gaussian
+        likelihood whose batches hold all rows; from 1e-4, in 100 steps, to 0.01 for StudentT, RobustMax and Custom,
+        whose logarithms are not concave; else ``max(0.1, 1 / t)`` at step t = 1, 2, ...
     learning_rate : float, default=0.01
         Of Adam.
     schedule : None, "cosine" or callable, default=None
@@ -327,7 +328,7 @@ class SVGP(SvgpPredictions, BaseEstimator):
         mark = data.mark()
         if len(self._state["mark"]) and not np.array_equal(mark, self._state["mark"]):
             raise ValueError("X and y must be the data of the fit to resume it, got others; fit anew")
-        run = self._restored(data)
+        run = model._restored(data)
         self.max_iter = model.max_iter
         self._go(data, run, {"seed": self._state["seed"], "mark": mark}, begun)
         return self
