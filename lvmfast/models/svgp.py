@@ -75,11 +75,11 @@ class SVGP(SvgpPredictions, BaseEstimator):
         Of natural gradients; shorter where a step would leave S without an inverse. Default: 1 for a Gaussian
         likelihood whose batches hold all rows; from 1e-4, in 100 steps, to 0.01 for StudentT, RobustMax and Custom,
         whose logarithms are not concave; else ``max(0.1, 1 / t)`` at step t = 1, 2, ...
-    learning_rate : float, default=0.01
+    learning_rate : float, default=0.05
         Of Adam.
-    schedule : None, "cosine" or callable, default=None
-        ``schedule(step, max_iter)``, step = 0, 1, ..., multiplies the learning rate; "cosine": see
-        :func:`lvmfast.optim.cosine_decay`.
+    schedule : None, "cosine" or callable, default="cosine"
+        ``schedule(step, max_iter)``, step = 0, 1, ..., multiplies the learning rate, not in :meth:`partial_fit`;
+        "cosine" brings it to 0 at the end, see :func:`lvmfast.optim.cosine_decay`.
     early_stopping : bool, default=False
         Whether to hold rows out, and keep the parameters with the best predictive density of them.
     validation_fraction : float, default=0.1
@@ -171,8 +171,8 @@ class SVGP(SvgpPredictions, BaseEstimator):
         max_iter=2000,
         optimizer="natural",
         step_size=None,
-        learning_rate=0.01,
-        schedule=None,
+        learning_rate=0.05,
+        schedule="cosine",
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=10,
@@ -288,9 +288,9 @@ class SVGP(SvgpPredictions, BaseEstimator):
     ) -> SVGP:  # fmt: skip
         """Go on with a fit that was interrupted, stopped, checkpointed or ended by ``max_iter``, with its data.
 
-        The result is the same, bit for bit on the CPU, as of a fit that had not stopped (with the same parameters and
-        the same versions of lvmfast and BLAS). An iterable that can be started again is read up to its place; an
-        iterator goes on where it stands.
+        The result is the same, bit for bit on the CPU, as of a fit that had not stopped (with the same parameters,
+        ``max_iter`` among them where there is a schedule, and the same versions of lvmfast and BLAS). An iterable that
+        can be started again is read up to its place; an iterator goes on where it stands.
 
         Parameters
         ----------
@@ -376,6 +376,7 @@ class SVGP(SvgpPredictions, BaseEstimator):
             problem.set_prior(run.theta)
         else:
             run = self._restored(data)
+        run.settings.schedule = None
         with _backend.blas_threads(1):
             run.step(dataclasses.replace(data.batch(0), n_total=total), total)
         more = {"seed": np.array(seed, dtype=np.uint64), "mark": np.empty(0), "seen": np.array(seen)}

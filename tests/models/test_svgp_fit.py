@@ -11,7 +11,7 @@ from lvmfast.exceptions import FitInterruptedWarning, NonFiniteError, SourceEnde
 
 N = 240
 RBF = lvm.kernels.RBF
-SMALL = {"inducing": 12, "max_iter": 60, "random_state": 0, "batch_size": 50, "learning_rate": 0.03}
+SMALL = {"inducing": 12, "max_iter": 60, "random_state": 0, "batch_size": 50, "learning_rate": 0.03, "schedule": None}
 
 
 def inputs(n=N, seed=0):

@@ -20,7 +20,7 @@ from lvmfast import likelihoods
 
 @parametrize_with_checks(
     [
-        lvm.SVGP(max_iter=40, learning_rate=0.03),
+        lvm.SVGP(max_iter=40),
         lvm.SVGP(likelihood="bernoulli", max_iter=15),
         lvm.SVGP(likelihood="softmax", max_iter=15),
     ]
@@ -59,7 +59,7 @@ MODELS = {
 def test_files_and_pickles(name, tmp_path):
     X, f = data()
     params, y = MODELS[name](X, f)
-    model = lvm.SVGP(random_state=0, max_iter=4, batch_size=20, **params).fit(X, y)
+    model = lvm.SVGP(random_state=0, max_iter=4, schedule=None, batch_size=20, **params).fit(X, y)
     model.save(tmp_path / "model.npz")
     loaded = lvm.SVGP.load(tmp_path / "model.npz")
     for other in (loaded, pickle.loads(pickle.dumps(model))):
