@@ -26,6 +26,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -96,6 +97,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     }
     Device::zero(first_.reserve(first), first);
     centred_.reserve(shape.latents * shape.m * shape.m);
+    if (shape.natural) factor_.reserve(shape.latents * shape.m * shape.m);
     if (shape.natural && Device::kImmediate) inverse_.reserve(shape.latents * (shape.m * shape.m + kInverseBlock * kInverseBlock));
     Device::upload(identity.data(), second_.reserve(second), second);
     for (auto* moment : {&moments_[0], &moments_[1]}) Device::zero(moment->reserve(first), first);
@@ -137,7 +139,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     Device::column_centres(centres_.data(), point.m, q, centres_.data() + point.m * q);
     Base::begin(point, q, centres_.data() + point.m * q, Device::lanes_for(batch.n), p, 1 + p);
     // The factor of K_uu and the inverses of those of S^-1 side by side.
-    const bool aside = shape_.natural && shape_.whitened && !shape_.diagonal && factored_;
+    const bool aside = shape_.natural && shape_.whitened && !shape_.diagonal && (factored_ || Device::kImmediate);
+    lost_ = false;
     Status status;
     Device::for_lanes(aside ? 1 + p : 1, [&](int64_t k) {
       if (k == 0) {
@@ -147,6 +150,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       }
     });
     if (!status) return status;
+    if (lost_) return {Code::non_finite, -1};
     status = prepare(aside, result);
     if (!status) return status;
     pass(batch, likelihood, mean);
@@ -184,8 +188,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
         Device::map(all, FromDiagonal{second, m, -1, 1.0, centred});
         Device::sums(1, p * m, LogEntries{second, m, 0}, log_det);
       } else {
-        double* factor = factor_.reserve(all);
-        if (!factored_ || !shape_.whitened) {
+        double* factor = factor_.data();
+        if (!inverted && (!factored_ || !shape_.whitened)) {
           Device::copy(second, factor, all);
           for (int64_t k = 0; k < p; ++k) {
             const Status status = factorise(factor + k * m * m, 0.0);
@@ -249,8 +253,15 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
   void invert(int64_t k) {
     const int64_t m = shape_.m, size = m * m;
     if constexpr (Device::kImmediate) {
-      double* inverse = inverse_.data() + k * (size + kInverseBlock * kInverseBlock);
-      Device::copy(factor_.data() + k * size, inverse, size);
+      double *inverse = inverse_.data() + k * (size + kInverseBlock * kInverseBlock), *factor = factor_.data() + k * size;
+      if (shape_.whitened && !factored_) {
+        Device::copy(second_.data() + k * size, factor, size);
+        if (Blas<double>::potrf('U', m, factor, m) != 0) {
+          lost_ = true;
+          return;
+        }
+      }
+      Device::copy(factor, inverse, size);
       invert_upper<Blas<double>>(m, inverse, m, inverse + size);
     } else {
       Device::copy(factor_.data() + k * size, centred_.data() + k * size, size);
@@ -317,6 +328,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     Device::upload(mean.coef, coef, p * mean.basis);
     Device::upload(mean.centre, coef + p * mean.basis, q);
     Device::upload(mean.spread, coef + p * mean.basis + q, q);
+    concave_ = true;
     for (int64_t s = 0; s < lanes_; ++s) {
       Lane& lane = *lane_[s];
       lane.zero_gradients(tile_, m, q, theta);
@@ -418,6 +430,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     if constexpr (Device::kImmediate) {
       bool signs[2] = {false, false};
       for (int64_t i = 0; i < count; ++i) signs[h[i * p + f] > 0] = true;
+      if (signs[1]) concave_ = false;
       if (!signs[1]) {
         Device::map(count, RootColumns<A>{v, m, p, f, -1, h, turned});
         if constexpr (kSame) {
@@ -533,7 +546,15 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       target = diagonal;
       factor = 1.0;
     }
-    double *next = next_.reserve(second), *factors = shape_.diagonal ? next : factor_.reserve(all);
+    double *next = next_.reserve(second), *factors = shape_.diagonal ? next : factor_.data();
+    if (Device::kImmediate && !shape_.diagonal && concave_) {  // then I - 2 A is positive definite: the next step takes the factor
+      Device::map(second, Blend{second_.data(), target, rho, factor, next, next});
+      Device::map(p * m, AddDiagonal{next, m, rho * identity});
+      Device::map(first, Blend{first_.data(), vector, rho, 1.0, first_.data(), first_.data()});
+      std::swap(second_, next_);
+      factored_ = false;
+      return rho;
+    }
     for (int halvings = 0; halvings < 30; ++halvings, rho *= 0.5) {
       Device::map(second, Blend{second_.data(), target, rho, factor, next, factors});
       bool good = true;
@@ -611,6 +632,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
   }
 
   bool factored_ = false;             // factor_ holds those of second_
+  std::atomic<bool> lost_{false};     // a factor that could not be taken
+  std::atomic<bool> concave_{false};  // no h of the pass was positive
   const double* root_at_ = nullptr;   // the whitened W^T
   Scratch<double> first_, second_, moments_[4];
   Scratch<double> mu_, centred_, inverse_, root_, factor_, work_, a_, right_, terms_, cotangent_, vector_, next_, diagonal_, mean_there_, centres_;
