@@ -13,7 +13,7 @@ from lvmfast.optim import Adam, cosine_decay
 
 BETAS = 0.9, 0.999, 1e-7  # of Adam, with its epsilon
 LEAST_STEP = 0.1  # of natural gradients, where log p(y | f) is concave in f
-RAMP = 1e-4, 1e-2, 100  # elsewhere: the first step, the last, and after how many; long ones would lead astray
+RAMP = 1e-3, LEAST_STEP, 100  # elsewhere: the first step, the last, and after how many; long ones would lead astray
 EVALUATION_ROWS = 8192
 
 NOT_CONCAVE = (StudentT, RobustMax, Custom)

@@ -130,6 +130,7 @@ class Data:
             if self._classifies:
                 self.target = target or Target(model.likelihood, y, classes)
                 y = self.target.encode(y)
+                y = _backend.to_device(y, "cuda") if self.on_gpu else y
         raw = self._classifies and not self.in_memory
         self._settings = {"known_name": self.known_name, "raw_y": raw, "device": model.device}
         source = as_source(

@@ -116,7 +116,7 @@ class Target:
         return self.likelihood.n_latents if d is None else d
 
     def encode(self, y) -> np.ndarray:
-        """y as the likelihood takes it: numbers of classes, or y itself."""
+        """y as the likelihood takes it: numbers of classes (int64), or y itself."""
         if self.classes is None:
             return y
         y = np.asarray(y)
@@ -125,7 +125,7 @@ class Target:
         if np.any(wrong):
             got = np.unique(y[wrong])[:5].tolist()
             raise ValueError(f"y must hold the classes {self.classes.tolist()}, got {got}; pass classes=... to fit")
-        return index.astype(np.float64)
+        return index.astype(np.int64)
 
     # Where a fit starts. Y (n, d) float64, of some rows: numbers of classes in one column.
 

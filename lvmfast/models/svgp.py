@@ -73,8 +73,8 @@ class SVGP(SvgpPredictions, BaseEstimator):
         Natural gradients for q(u) and Adam for the rest, or Adam for everything.
     step_size : float in (0, 1], optional
         Of natural gradients; shorter where a step would leave S without an inverse. Default: 1 for a Gaussian
-        likelihood whose batches hold all rows; from 1e-4, in 100 steps, to 0.01 for StudentT, RobustMax and Custom,
-        whose logarithms are not concave; else ``max(0.1, 1 / t)`` at step t = 1, 2, ...
+        likelihood whose batches hold all rows; for StudentT, RobustMax and Custom, whose logarithms are not concave,
+        from 1e-3 to 0.1 in 100 steps; else ``max(0.1, 1 / t)`` at step t = 1, 2, ...
     learning_rate : float, default=0.05
         Of Adam.
     schedule : None, "cosine" or callable, default="cosine"
