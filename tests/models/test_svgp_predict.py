@@ -120,7 +120,7 @@ def test_means_of_y(name):
     assert (np.abs(draws.std(axis=1) / whole - 1) < 0.2).all()
     at = draws[:, 0]
     value = np.log(np.exp(model.likelihood_.log_density(at[:, None], f)) @ weights)
-    assert_near(model.log_predictive_density(X, at), value, 1e-5)
+    assert_near(model.log_predictive_density(X, at), value, 1e-4)  # as the docs say of 20 nodes at deviations of 2
     with pytest.raises(ValueError, match="return_cov must be False"):
         model.predict(X, return_cov=True)
 
