@@ -101,7 +101,8 @@ class Run:
 
     def __init__(self, problem, settings: Settings, theta: np.ndarray, state=None):
         self.problem, self.settings = problem, settings
-        self.adam = Adam(settings.learning_rate, schedule=lambda step, _: settings.factor(step))
+        self.adam = Adam(settings.learning_rate, schedule=lambda step, _: self._factor)
+        self._factor = 1.0  # of the learning rate, at this step
         self.theta = self.before = theta
         self.moments: dict = {}
         self.losses: list[float] = []
@@ -149,6 +150,7 @@ class Run:
     def step(self, batch, total: float) -> None:
         """One evaluation of the bound of a batch: q moves by it, and theta. total: what losses are divided by."""
         problem, count = self.problem, len(self.losses)
+        self._factor = self.settings.factor(count)
         answer = problem.evaluate(self.theta, problem.rows(batch), self._update(batch, count))
         prior, d_prior = problem.log_prior(self.theta)
         following, moments = self.theta, self.moments
@@ -163,7 +165,7 @@ class Run:
     def _update(self, batch, count: int) -> list[float]:
         settings = self.settings
         if not settings.natural:
-            return [settings.learning_rate * settings.factor(count), *BETAS, count + 1.0]
+            return [settings.learning_rate * self._factor, *BETAS, count + 1.0]
         if settings.step_size is not None:
             return [float(settings.step_size)]
         if len(batch.X) >= batch.n_total and isinstance(self.problem.likelihood, Gaussian):

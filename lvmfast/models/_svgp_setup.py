@@ -9,8 +9,15 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from lvmfast import _backend
-from lvmfast._validation import as_float_array, as_matrix, check_choice, check_integer, check_jitter, check_positive
-from lvmfast._validation import check_callback as check_callable
+from lvmfast._validation import (
+    as_float_array,
+    as_matrix,
+    check_callback,
+    check_choice,
+    check_integer,
+    check_jitter,
+    check_positive,
+)
 from lvmfast.kernels import Kernel
 from lvmfast.models._gpr_mean import NAMES as MEANS
 from lvmfast.models._sgpr_start import INITS, STATISTICS_ROWS
@@ -46,7 +53,7 @@ def check_parameters(model) -> None:
     if check_positive(model.validation_fraction, "validation_fraction") >= 1:
         raise ValueError(f"validation_fraction must lie between 0 and 1, got {model.validation_fraction!r}")
     check_jitter(model.jitter)
-    check_callable(model.callback)
+    check_callback(model.callback)
 
 
 def known_of(kind, **given):

@@ -7,7 +7,7 @@ import pytest
 
 import lvmfast as lvm
 from lvmfast import likelihoods
-from lvmfast.exceptions import FitInterruptedWarning, NonFiniteError, SourceEndedError
+from lvmfast.exceptions import FitInterruptedWarning, LvmfastError, NonFiniteError, SourceEndedError
 
 N = 240
 RBF = lvm.kernels.RBF
@@ -107,6 +107,7 @@ RESUMED = {
     "adam, not whitened": {"optimizer": "adam", "whiten": False},
     "held out": {"early_stopping": True, "n_iter_no_change": 5, "eval_every": 3, "likelihood": "student_t"},
     "diagonal": {"q_diag": True, "likelihood": likelihoods.Gaussian(0.3), "mean": "linear"},
+    "float32": {"kernel": RBF(1.0, 30.0), "inducing": 40},
 }
 
 
@@ -115,6 +116,8 @@ def test_resumed_is_uninterrupted(name, tmp_path):
     """From a checkpoint file, from a stop, from an interrupt: the bits of one fit."""
     X, f, rng = inputs()
     y = f + 0.1 * rng.standard_normal(N)
+    if name == "float32":
+        X, y = X.astype(np.float32), y.astype(np.float32)
     settings = {**SMALL, "max_iter": 30, **RESUMED[name]}
     whole = lvm.SVGP(**settings).fit(X, y)
     path = tmp_path / "checkpoint.npz"
@@ -216,6 +219,41 @@ def test_a_source_that_ends_keeps_what_was_reached():
     with pytest.raises(SourceEndedError, match="got none"):
         fresh.fit(iter([]), n_total=N)
     assert not hasattr(fresh, "n_iter_")
+
+
+def test_an_error_in_the_middle_keeps_what_was_reached():
+    """Inducing inputs that ran away, and a function that gives NaN."""
+    X, f, _ = inputs()
+    leap = {"schedule": lambda step, n: 1e200 if step == 5 else 1.0}
+    model = lvm.SVGP(RBF() + lvm.kernels.Linear(), **{**SMALL, **leap})
+    with pytest.raises(LvmfastError, match="not finite|must be finite"):
+        model.fit(X, f)
+    assert model.n_iter_ == 6 and np.isfinite(model.predict(X)).all() and "error after 6 steps" in model.message_
+    calls = []
+
+    def sometimes(y, f):
+        calls.append(1)
+        return -((y - f) ** 2) if len(calls) < 30 else np.full(f.shape, np.nan)
+
+    model = lvm.SVGP(likelihood=likelihoods.Custom(sometimes), **SMALL)
+    with pytest.raises(ValueError, match="must be a number or -inf, got nan"):
+        model.fit(X, f)
+    assert 10 < model.n_iter_ < 30 and np.isfinite(model.predict_f(X)).all()
+
+
+def test_batches_as_dicts():
+    """Known noise and weights come with the batches; rows for early stopping are given."""
+    X, f, _ = inputs()
+    noise = np.full(60, 0.04)
+    rows = [slice(k, k + 60) for k in range(0, N, 60)]
+    batches = [{"X": X[r], "y": f[r], "noise_variance": noise, "sample_weight": np.ones(60)} for r in rows]
+    settings = {**SMALL, "max_iter": 20, "early_stopping": True, "n_iter_no_change": 50}
+    model = lvm.SVGP(**settings).fit(batches, validation=(X[:60], f[:60], noise))
+    assert len(model.validation_curve_) == 5
+    plain = lvm.SVGP(**{**SMALL, "max_iter": 20}).fit([(X[r], f[r], noise) for r in rows])
+    np.testing.assert_array_equal(model.elbo_curve_, plain.elbo_curve_)
+    with pytest.raises(ValueError, match="noise_variance must be None, got an array; an iterable gives it"):
+        lvm.SVGP(**SMALL).fit(batches, noise_variance=noise)
 
 
 def test_early_stopping_keeps_the_best():
