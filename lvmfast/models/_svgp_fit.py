@@ -195,7 +195,7 @@ class Run:
             if len(self.losses) == done:
                 raise
             self.error = error
-            self._back()
+        self._back()
 
     def period(self, source) -> int:
         """Steps from one check to the next."""

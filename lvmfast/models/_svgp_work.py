@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from lvmfast import _backend
 from lvmfast._interrupt import deferred_interrupt
-from lvmfast.exceptions import FitInterruptedWarning
+from lvmfast.exceptions import FitInterruptedWarning, LvmfastError
 from lvmfast.likelihoods import Gaussian
 from lvmfast.models._gpr_mean import Mean
 from lvmfast.models._gpr_objective import NOISE_FLOOR
@@ -132,6 +132,7 @@ class SvgpFitting:
         self._dtype, self._single, self._on_gpu = data.dtype, data.single, data.on_gpu
         self._own_noise = bool(data.has_known)
         self.kernel_, self.likelihood_ = problem.kernel_at(theta), problem.likelihood_at(theta).copy()
+        vars(self).pop("classes_", None)
         if data.target.classes is not None:
             self.classes_ = data.target.classes
         self.lower_bound_, self.elbo_curve_, self.loss_curve_ = float(bound), np.array(run.bounds), np.array(run.losses)
@@ -144,13 +145,16 @@ class SvgpFitting:
     @staticmethod
     def _full_bound(data, run, theta, q) -> float:
         """The bound of all data, or the mean of its estimates over the last pass."""
+        mean = float(np.mean(run.bounds[-(data.pass_length or 100) :]))
         if not data.in_memory or data.n_total > FULL_ROWS or run.error is not None:
-            return float(np.mean(run.bounds[-(data.pass_length or 100) :]))
+            return mean
         held = run.problem.compiled.q()
         try:
             run.problem.compiled.set_q(*q)
             whole = next(iter(data.source.pieces(data.n_total)))
             return run.problem.evaluate(theta, run.problem.rows(whole)).bound
+        except LvmfastError:  # theta may have moved once more since it was last evaluated
+            return mean
         finally:
             run.problem.compiled.set_q(*held)
 

@@ -229,6 +229,8 @@ def test_an_error_in_the_middle_keeps_what_was_reached():
     with pytest.raises(LvmfastError, match="not finite|must be finite"):
         model.fit(X, f)
     assert model.n_iter_ == 6 and np.isfinite(model.predict(X)).all() and "error after 6 steps" in model.message_
+    last = lvm.SVGP(RBF() + lvm.kernels.Linear(), **{**SMALL, **leap, "max_iter": 6}).fit(X, f)
+    assert np.isfinite(last.predict(X)).all() and np.isfinite(last.lower_bound_)
     calls = []
 
     def sometimes(y, f):
