@@ -8,12 +8,15 @@ import numpy as np
 
 from lvmfast import _backend
 from lvmfast.exceptions import LvmfastError
-from lvmfast.likelihoods import Gaussian
+from lvmfast.likelihoods import Custom, Gaussian, RobustMax, StudentT
 from lvmfast.optim import Adam, cosine_decay
 
 BETAS = 0.9, 0.999, 1e-7  # of Adam, with its epsilon
-LEAST_STEP = 0.1  # of natural gradients with batches
+LEAST_STEP = 0.1  # of natural gradients, where log p(y | f) is concave in f
+RAMP = 1e-3, LEAST_STEP, 100  # elsewhere: the first step, the last, and after how many; long ones would lead astray
 EVALUATION_ROWS = 8192
+
+NOT_CONCAVE = (StudentT, RobustMax, Custom)
 
 __all__ = ["Run", "Settings", "SvgpStatus", "held_out"]
 
@@ -98,7 +101,8 @@ class Run:
 
     def __init__(self, problem, settings: Settings, theta: np.ndarray, state=None):
         self.problem, self.settings = problem, settings
-        self.adam = Adam(settings.learning_rate, schedule=lambda step, _: settings.factor(step))
+        self.adam = Adam(settings.learning_rate, schedule=lambda step, _: self._factor)
+        self._factor = 1.0  # of the learning rate, at this step
         self.theta = self.before = theta
         self.moments: dict = {}
         self.losses: list[float] = []
@@ -146,6 +150,7 @@ class Run:
     def step(self, batch, total: float) -> None:
         """One evaluation of the bound of a batch: q moves by it, and theta. total: what losses are divided by."""
         problem, count = self.problem, len(self.losses)
+        self._factor = self.settings.factor(count)
         answer = problem.evaluate(self.theta, problem.rows(batch), self._update(batch, count))
         prior, d_prior = problem.log_prior(self.theta)
         following, moments = self.theta, self.moments
@@ -160,11 +165,14 @@ class Run:
     def _update(self, batch, count: int) -> list[float]:
         settings = self.settings
         if not settings.natural:
-            return [settings.learning_rate * settings.factor(count), *BETAS, count + 1.0]
+            return [settings.learning_rate * self._factor, *BETAS, count + 1.0]
         if settings.step_size is not None:
             return [float(settings.step_size)]
         if len(batch.X) >= batch.n_total and isinstance(self.problem.likelihood, Gaussian):
             return [1.0]
+        if isinstance(self.problem.likelihood, NOT_CONCAVE):
+            first, last, steps = RAMP
+            return [first * (last / first) ** min(1.0, count / steps)]
         return [max(LEAST_STEP, 1.0 / (count + 1.0))]
 
     def go(self, source, held, check_interrupt, on_step) -> None:
@@ -187,7 +195,7 @@ class Run:
             if len(self.losses) == done:
                 raise
             self.error = error
-            self._back()
+        self._back()
 
     def period(self, source) -> int:
         """Steps from one check to the next."""

@@ -16,7 +16,7 @@ from lvmfast.models._svgp_posterior import VariationalPaths
 from lvmfast.models._svgp_setup import known_of
 from lvmfast.models._svgp_target import CLASSES, IDENTITY, kind_of
 
-NODES = 20  # of Gauss-Hermite quadrature for the variance of a mean
+NODES = 50  # of Gauss-Hermite quadrature for the variance of a mean
 
 __all__ = ["SvgpPredictions", "classifies"]
 

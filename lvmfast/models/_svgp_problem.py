@@ -88,6 +88,9 @@ class SvgpProblem:
         ends = np.cumsum([0, *sizes, self.Z.size if self.learn_inducing else 0])
         self.parts = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
         self.size = int(ends[-1])
+        self._likelihood_theta = None
+        owners = self.kernel.parameters, self.likelihood.parameters
+        self._has_priors = any(p.prior is not None for parameters in owners for p in parameters.values())
         self.compiled = self._begin(self.dtype)
         self.bounds = self._bounds(noise_floor)
 
@@ -150,8 +153,10 @@ class SvgpProblem:
 
     def likelihood_at(self, theta: np.ndarray):
         """The likelihood, itself, with the parameters of theta."""
-        if self.parts[1].stop > self.parts[1].start:
-            self.likelihood.theta = theta[self.parts[1]]
+        own = theta[self.parts[1]]
+        if len(own) and not np.array_equal(own, self._likelihood_theta):
+            self.likelihood.theta = own
+            self._likelihood_theta = own.copy()
         return self.likelihood
 
     def coef_at(self, theta: np.ndarray) -> np.ndarray:
@@ -166,6 +171,8 @@ class SvgpProblem:
     def log_prior(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Log density of the priors of kernel and likelihood, and its gradient by theta."""
         u, gradient = theta[self.parts[0]], np.zeros(self.size)
+        if not self._has_priors:
+            return 0.0, gradient
         value, d_vector = self.parameters.log_prior(self.parameters.vector(u))
         gradient[self.parts[0]] = self.parameters.pull(u, d_vector)
         likelihood = self.likelihood_at(theta)

@@ -9,8 +9,15 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from lvmfast import _backend
-from lvmfast._validation import as_float_array, as_matrix, check_choice, check_integer, check_jitter, check_positive
-from lvmfast._validation import check_callback as check_callable
+from lvmfast._validation import (
+    as_float_array,
+    as_matrix,
+    check_callback,
+    check_choice,
+    check_integer,
+    check_jitter,
+    check_positive,
+)
 from lvmfast.kernels import Kernel
 from lvmfast.models._gpr_mean import NAMES as MEANS
 from lvmfast.models._sgpr_start import INITS, STATISTICS_ROWS
@@ -46,7 +53,7 @@ def check_parameters(model) -> None:
     if check_positive(model.validation_fraction, "validation_fraction") >= 1:
         raise ValueError(f"validation_fraction must lie between 0 and 1, got {model.validation_fraction!r}")
     check_jitter(model.jitter)
-    check_callable(model.callback)
+    check_callback(model.callback)
 
 
 def known_of(kind, **given):
@@ -130,6 +137,7 @@ class Data:
             if self._classifies:
                 self.target = target or Target(model.likelihood, y, classes)
                 y = self.target.encode(y)
+                y = _backend.to_device(y, "cuda") if self.on_gpu else y
         raw = self._classifies and not self.in_memory
         self._settings = {"known_name": self.known_name, "raw_y": raw, "device": model.device}
         source = as_source(
@@ -155,7 +163,6 @@ class Data:
         self.source, self.piece = source, piece
         self.has_known = own is not None or source.head(1)[2] is not None
         self.n_total, self.q, self.dtype, self.device = source.n_total, source.q, source.dtype, source.device
-        self.pass_length = source.pass_length
         self.weighted = self.in_memory and sample_weight is not None
         self.total_weight = float(self.n_total)
         if self.weighted:
@@ -165,6 +172,11 @@ class Data:
         self._names = names or {"n_features_in_": self.q, "feature_names_in_": source.names}
         if self.in_memory:
             self._check(Batch(X, y, own, sample_weight, len(X)))
+
+    @property
+    def pass_length(self) -> int | None:
+        """Steps in which all rows are seen once, as far as it is known."""
+        return self.source.pass_length
 
     # Arguments.
 

@@ -116,7 +116,7 @@ class Target:
         return self.likelihood.n_latents if d is None else d
 
     def encode(self, y) -> np.ndarray:
-        """y as the likelihood takes it: numbers of classes, or y itself."""
+        """y as the likelihood takes it: numbers of classes (int64), or y itself."""
         if self.classes is None:
             return y
         y = np.asarray(y)
@@ -125,7 +125,7 @@ class Target:
         if np.any(wrong):
             got = np.unique(y[wrong])[:5].tolist()
             raise ValueError(f"y must hold the classes {self.classes.tolist()}, got {got}; pass classes=... to fit")
-        return index.astype(np.float64)
+        return index.astype(np.int64)
 
     # Where a fit starts. Y (n, d) float64, of some rows: numbers of classes in one column.
 
@@ -144,7 +144,7 @@ class Target:
                 if kind is Gaussian:
                     likelihood.noise_variance = noise
                 else:
-                    likelihood.scale = float(np.sqrt(noise))
+                    likelihood.scale = float(np.sqrt(5.0 * noise))  # wide tails first: nearer to a concave log density
             return left.mean(axis=0) if kind is Gaussian else np.median(left, axis=0)
         if kind is Bernoulli:
             share = np.clip(means, LEAST_SHARE, 1 - LEAST_SHARE)
