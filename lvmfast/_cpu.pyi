@@ -262,6 +262,7 @@ class _Svgp(Generic[T]):
         first_jitter: float,
         last_jitter: float,
         least_pivot: float,
+        always: float,
     ) -> tuple[
         int,
         int,

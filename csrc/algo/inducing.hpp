@@ -20,6 +20,7 @@ struct InducingPoint {
   int64_t m;
   JitterPolicy policy;
   double least_pivot;  // of K_uu, relative to its mean diagonal: below it more jitter is needed
+  double always;       // jitter that is added at least, relative to the mean diagonal
 };
 
 // What one thread needs to go through tiles; all sums of a lane are its own.
@@ -94,6 +95,7 @@ class Inducing {
     Device::wait();
     const double mean = numbers_.host()[0] / static_cast<double>(m);
     double* l = l_.reserve(m * m);
+    jitter = std::max(jitter, point.always * mean);
     const Status status = escalate_jitter(point.policy, [&] { return mean; }, jitter, [&](double extra) {
       Device::copy(k_uu_.data(), l, m * m);
       Device::map(m, AddDiagonal<double>{l, m, extra});

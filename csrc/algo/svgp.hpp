@@ -538,7 +538,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     }
   }
 
-  // Halves rho until all S^-1 have factors; 0 if there is no such step.
+  // Halves rho until all S^-1 have factors, and whitened ones no variance far above the prior's, which they would have only for
+  // a moment; 0 if there is no such step.
   double natural_step(double rho) {
     const int64_t m = m_, p = shape_.latents, all = p * m * m, first = shape_.first_size(), second = shape_.second_size();
     double *target = a_.data(), *vector = vector_.reserve(first);
@@ -565,6 +566,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       target = diagonal;
       factor = 1.0;
     }
+    const double least = shape_.whitened ? kLeastPrecision : 0.0;
     double *next = next_.reserve(second), *factors = shape_.diagonal ? next : factor_.data();
     if (Device::kImmediate && !shape_.diagonal && concave_) {  // then I - 2 A is positive definite: the next step takes the factor
       Device::map(second, Blend{second_.data(), target, rho, factor, next, next});
@@ -579,7 +581,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       bool good = true;
       if (shape_.diagonal) {
         Device::zero(this->failure_.data(), 1);
-        Device::note_first(second, NotAbove{next}, this->failure_.data());
+        Device::note_first(second, NotAbove{next, least}, this->failure_.data());
         Device::map(1, StoreFailure{this->failure_.data(), numbers_.device()});
         numbers_.pull(1);
         Device::wait();
@@ -587,7 +589,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       } else {
         Device::map(p * m, AddDiagonal<double>{next, m, rho * identity});
         Device::map(p * m, AddDiagonal<double>{factors, m, rho * identity});
-        for (int64_t k = 0; k < p && good; ++k) good = static_cast<bool>(factorise(factors + k * m * m, 0.0));
+        for (int64_t k = 0; k < p && good; ++k) good = static_cast<bool>(factorise(factors + k * m * m, least));
       }
       if (!good) continue;
       Device::map(first, Blend{first_.data(), vector, rho, 1.0, first_.data(), first_.data()});
@@ -635,6 +637,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
                                    update.beta_2, update.epsilon});
     Device::wait();
   }
+
+  static constexpr double kLeastPrecision = 0.1;  // of whitened variables, whose prior's is 1
 
   SvgpShape shape_;
   // 2 W^T a; when q is whitened only the upper triangle.

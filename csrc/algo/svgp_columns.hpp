@@ -206,7 +206,8 @@ struct AddMeans {  // out += factor first / second
 };
 struct NotAbove {
   const double* d;
-  LVM_HD bool operator()(int64_t i) const { return !(d[i] > 0); }
+  double least;
+  LVM_HD bool operator()(int64_t i) const { return !(d[i] > least); }
 };
 
 // The ascent direction of W (column-major W^T, upper): d + 1 / diagonal, zero below.

@@ -124,7 +124,7 @@ void bind_svgp_model(py::module_& m, const char* name) {
              const py::object& given, const Rows& x, const Rows& y, const py::object& own, const py::object& weight,
              const py::object& offset, double scale, const Array<double>& coef, const Array<double>& centre,
              const Array<double>& spread, const Array<double>& update, double jitter, double first, double last,
-             double least_pivot) {
+             double least_pivot, double always) {
             const SvgpShape& s = self.object.shape();
             check_shape(x, {-1, s.q}, "x");
             const py::ssize_t n = x.shape(0);
@@ -144,7 +144,7 @@ void bind_svgp_model(py::module_& m, const char* name) {
                                      device_data_or_null<Device, double>(offset, {n, s.latents}, "offset"), n, scale};
             const SvgpMean mean{coef.data(), centre.data(), spread.data(), coef.shape(1)};
             const SvgpUpdate kind = svgp_update(update, s.natural);
-            const InducingPoint point{&tree, theta.data(), z.data(), s.m, {first, last}, least_pivot};
+            const InducingPoint point{&tree, theta.data(), z.data(), s.m, {first, last}, least_pivot, always};
             Array<double> d_theta(tree.parameters), d_z({s.m, s.q}), d_parameters(expected.parameters());
             Array<double> d_coef({s.latents, static_cast<int64_t>(mean.basis)});
             double *to_theta = d_theta.mutable_data(), *to_z = d_z.mutable_data(), *to_parameters = d_parameters.mutable_data();
@@ -162,7 +162,7 @@ void bind_svgp_model(py::module_& m, const char* name) {
           py::arg("tree"), py::arg("theta"), py::arg("z"), py::arg("likelihood"), py::arg("given"), py::arg("x").noconvert(),
           py::arg("y").noconvert(), py::arg("own"), py::arg("weight"), py::arg("offset"), py::arg("scale"), py::arg("coef"),
           py::arg("centre"), py::arg("spread"), py::arg("update"), py::arg("jitter"), py::arg("first_jitter"),
-          py::arg("last_jitter"), py::arg("least_pivot"),
+          py::arg("last_jitter"), py::arg("least_pivot"), py::arg("always"),
           "(code, index, jitter, expected, kl, d_theta, d_z, d_parameters, d_coef, rho): the ELBO of a batch is expected - kl,\n"
           "the gradients are those of it before the update; code 3: the tiles' precision cannot do it. q changes if code is 0.");
 }

@@ -49,7 +49,7 @@ def from_sgpr(cls, model, params: dict):
         likelihood=likelihood,
         inducing=_backend.to_numpy(model.inducing_),
         mean=model.mean,
-        **{"jitter": model.jitter, "learn_inducing": model.learn_inducing, "device": model.device} | params,
+        **{"jitter": float(model.jitter_), "learn_inducing": model.learn_inducing, "device": model.device} | params,
     )
     if fitted.q_diag:
         raise ValueError("q_diag must be False, as S of an SGPR is not diagonal, got True")

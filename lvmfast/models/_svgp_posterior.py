@@ -14,25 +14,28 @@ from lvmfast.models._gpr_mean import Mean
 from lvmfast.models._gpr_paths import PosteriorPaths
 from lvmfast.models._matrices import add_to_diagonal, column_squares
 
-LEAST_PIVOT = 1e-12  # of k(Z, Z), relative to its mean diagonal: below it jitter is added
+LEAST_PIVOT = 1e-12  # of k(Z, Z), relative to its mean diagonal: below it more jitter is added
+# What is always added, relative to the mean diagonal: so L moves smoothly with the parameters, and q(u) with it.
+SMOOTH_JITTER = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 2e-5}
 TILE = 1 << 22  # numbers of k(Z, x) that are held at a time
 
 
-def jitter_rule(jitter) -> tuple[float, float, float, float]:
-    """First jitter, where escalation begins and ends, relative to the mean diagonal, and the least pivot."""
+def jitter_rule(jitter, dtype) -> tuple[float, float, float, float, float]:
+    """First jitter; relative to the mean diagonal, where escalation begins and ends, the least pivot and jitter."""
     if isinstance(jitter, str):
-        return 0.0, *JITTER_RANGE[np.dtype(np.float64)], LEAST_PIVOT
-    return float(jitter), 0.0, 0.0, 0.0
+        return 0.0, *JITTER_RANGE[np.dtype(np.float64)], LEAST_PIVOT, SMOOTH_JITTER[np.dtype(dtype)]
+    return float(jitter), 0.0, 0.0, 0.0, 0.0
 
 
-def inducing_factor(kernel: Kernel, Z: np.ndarray, jitter) -> tuple[np.ndarray, float]:
+def inducing_factor(kernel: Kernel, Z: np.ndarray, jitter, dtype) -> tuple[np.ndarray, float]:
     """``L L^T = k(Z, Z) + jitter I`` by the rule of the compiled step: the factor (m, m), of NumPy, and the jitter.
 
-    "auto" adds something only where a pivot falls below ``LEAST_PIVOT`` of the mean diagonal.
+    "auto" adds ``SMOOTH_JITTER`` of the mean diagonal, and more where a pivot falls below ``LEAST_PIVOT`` of it.
     """
     K = kernel(Z, Z.copy())  # two arrays: White is part of no covariance
-    used, first, last, least = jitter_rule(jitter)
+    used, first, last, least, always = jitter_rule(jitter, dtype)
     mean = float(np.mean(np.diag(K)))
+    used = max(used, always * mean)
     with _backend.blas_threads():
         while True:
             trial = K.copy()

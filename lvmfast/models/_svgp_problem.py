@@ -212,7 +212,7 @@ class SvgpProblem:
         """
         vector, Z = self.parameters.vector(theta[self.parts[0]]), self.inducing_at(theta)
         coef, likelihood = np.ascontiguousarray(self.coef_at(theta)), self.likelihood_at(theta)
-        first, begin, end, least = jitter_rule(self.jitter)
+        first, *rule = jitter_rule(self.jitter, self.dtype)
         offset = self._offset(rows.X)
         given, compiled = None, None
         module = _backend.module_on(self.device, rows.X)
@@ -225,7 +225,7 @@ class SvgpProblem:
             arrays = rows.X, rows.Y, rows.own, rows.weight, offset
             more = coef, self.mean.centre, self.mean.scale, np.array(update, dtype=np.float64)
             code, index, jitter, expected, kl, d_vector, d_Z, d_likelihood, d_coef, rho = self.compiled.step(
-                tree, vector, Z, compiled, given, *arrays, rows.scale, *more, first, begin, end, least
+                tree, vector, Z, compiled, given, *arrays, rows.scale, *more, first, *rule
             )
             if code != BAD_DIAGONAL or not self.single:
                 break
@@ -312,7 +312,7 @@ class SvgpProblem:
 
     def factor(self, theta: np.ndarray) -> tuple[np.ndarray, float]:
         """``L L^T = k(Z, Z) + jitter I`` at theta, and the jitter."""
-        return inducing_factor(self.kernel_at(theta), self.inducing_at(theta), self.jitter)
+        return inducing_factor(self.kernel_at(theta), self.inducing_at(theta), self.jitter, self.dtype)
 
     def posterior(self, theta: np.ndarray, q=None) -> SvgpPosterior:
         """What predicts at theta, with the present q or the one that is given."""

@@ -80,8 +80,8 @@ class SVGP(SvgpFitting, SvgpPredictions, BaseEstimator):
     eval_every : int, optional
         Steps from one check to the next. Default: those of one pass over the data.
     jitter : "auto" or float, default="auto"
-        Added to the diagonal of k(Z, Z): "auto" adds something only where a pivot of its factorisation falls below
-        1e-12 of the mean diagonal, a number is always added.
+        Added to the diagonal of k(Z, Z). "auto": 1e-8 of the mean diagonal (2e-5 for float32 data), and more where a
+        pivot of the factorisation still falls below 1e-12 of it.
     random_state : int, numpy.random.Generator or None
         For inducing inputs, batches and the rows held out.
     verbose : int, default=0
@@ -424,6 +424,7 @@ class SVGP(SvgpFitting, SvgpPredictions, BaseEstimator):
         model : SGPR
         **params
             Arguments of SVGP, except ``kernel``, ``likelihood``, ``inducing`` and ``mean``, and ``q_diag=True``.
+            ``jitter`` is what the SGPR used, if it is not given.
         """
         from lvmfast.models._svgp_from_sgpr import from_sgpr
 
