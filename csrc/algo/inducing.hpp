@@ -31,6 +31,7 @@ struct InducingLane {
   typename Device::template KernelPoints<A> rows, cols;
   typename Device::template Scratch<double> d_x, d_z, d_theta, diagonal;
   std::vector<typename Device::LeafSums> sums;
+  int64_t first = 0;  // row of the lane
 
   void zero_gradients(int64_t tile, int64_t m, int64_t q, int64_t parameters) {
     Device::zero(d_z.reserve(m * q), m * q);
@@ -138,18 +139,19 @@ class Inducing {
   void each_tile(int64_t n, const F& f) {
     Device::for_lanes(lanes_, [&](int64_t s) {
       const int64_t first = s * n / lanes_, last = (s + 1) * n / lanes_, tiles = (last - first + tile_ - 1) / tile_;
+      lane_[s]->first = first;
       for (int64_t t = 0; t < tiles; ++t) {
         f(*lane_[s], first + t * (last - first) / tiles, first + (t + 1) * (last - first) / tiles);
       }
     });
   }
 
-  // k = K_uf of the rows x (count, q), column after column.
+  // k = K_uf of the rows x (count, q), column after column; null if it is there already.
   typename Device::template Gram<A> covariances(Lane& lane, const A* x, int64_t count, A* k) {
     lane.kernel.assign(lane.rows, x, count, q_, nullptr, middle_at_);
     lane.kernel.choose_distances(lane.rows, lane.cols);
     typename Device::template Gram<A> gram{lane.kernel.prepared(), lane.rows, lane.cols, count, m_, false};
-    gram.values(k, m_, false, nullptr);
+    if (k) gram.values(k, m_, false, nullptr);
     return gram;
   }
 

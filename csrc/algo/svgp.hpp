@@ -129,7 +129,9 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
   }
 
   // The ELBO is result->expected - result->kl; gradients of it on the host: d_theta (parameters,), d_z (m, q), d_parameters of
-  // the likelihood, d_coef (latents, basis). q changes only if the status is good. jitter: as in escalate_jitter.
+  // the likelihood, d_coef (latents, basis). A natural step of q comes before them: they are those at the new q, which knows of
+  // the batch (but where the expectations are given); a step of Adam comes after them. q changes only if the status is good.
+  // jitter: as in escalate_jitter.
   Status step(const InducingPoint& point, const SvgpBatch<A>& batch, const SvgpLikelihood& likelihood, const SvgpMean& mean,
               const SvgpUpdate& update, double& jitter, SvgpResult* result, double* d_theta, double* d_z,
               double* d_parameters, double* d_coef) {
@@ -138,11 +140,12 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     Device::upload(point.z, centres_.reserve(point.m * q + q + 1), point.m * q);
     Device::column_centres(centres_.data(), point.m, q, centres_.data() + point.m * q);
     Base::begin(point, q, centres_.data() + point.m * q, Device::lanes_for(batch.n), p, 1 + p);
-    // The factor of K_uu and the inverses of those of S^-1 side by side.
-    const bool aside = shape_.natural && shape_.whitened && !shape_.diagonal && (factored_ || Device::kImmediate);
+    const bool natural = update.kind == SvgpUpdate::natural;
+    const bool whole = shape_.natural && shape_.whitened && !shape_.diagonal;  // natural steps share what they need with the rest
+    const bool before = natural && !likelihood.value;
     lost_ = false;
     Status status;
-    Device::for_lanes(aside ? 1 + p : 1, [&](int64_t k) {
+    Device::for_lanes(whole && !before && Device::kImmediate ? 1 + p : 1, [&](int64_t k) {
       if (k == 0) {
         status = Base::factorise_inducing(point, jitter);
       } else {
@@ -150,16 +153,45 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       }
     });
     if (!status) return status;
-    if (lost_) return {Code::non_finite, -1};
-    status = prepare(aside, result);
-    if (!status) return status;
-    pass(batch, likelihood, mean);
-    totals(likelihood.parameters(), mean.basis, result, d_parameters, d_coef);
-    if (!std::isfinite(result->expected) || !std::isfinite(result->kl)) return {Code::non_finite, -1};
+    bool inverted = whole && !before && Device::kImmediate, moved = false;
+    const int64_t rows = (batch.n + lanes_ - 1) / lanes_;
+    kept_ = before && whole && rows * m_ * static_cast<int64_t>(sizeof(A)) <= kKeptBytes;
+    room_ = kept_ ? rows : tile_;
+    if (before) {
+      keep_first();
+      status = load(false, result);
+      if (status && !whole) status = spread(result);
+      if (!status) return status;
+      if (whole) load_factor();
+      pass(batch, likelihood, mean, whole ? Stage::before : Stage::whole);
+      outer_sums();
+      result->rho = natural_step(update.rate);
+      moved = true;
+      if (whole && Device::kImmediate) {
+        Device::for_lanes(p, [&](int64_t k) { invert(k); });
+        inverted = true;
+      }
+    }
+    status = lost_ ? Status{Code::non_finite, -1} : load(inverted, result);
+    if (status) status = spread(result);
+    if (status) {
+      const bool same = before && whole && of_gaussian(likelihood);  // A does not change with the means
+      pass(batch, likelihood, mean, same ? Stage::after : Stage::whole);
+      if (!same) outer_sums();
+      totals(likelihood.parameters(), mean.basis, result, d_parameters, d_coef);
+      if (!std::isfinite(result->expected) || !std::isfinite(result->kl)) status = {Code::non_finite, -1};
+    }
+    if (!status) {
+      if (moved) restore(result->rho);
+      return status;
+    }
     cotangent();
     Base::pull_inducing(cotangent_.data());
     Base::gather_gradients(d_theta, d_z);
-    if (update.kind == SvgpUpdate::natural) result->rho = natural_step(update.rate);
+    if (natural && !before) {
+      keep_first();
+      result->rho = natural_step(update.rate);
+    }
     if (update.kind == SvgpUpdate::adam) adam_step(update);
     return {};
   }
@@ -177,8 +209,25 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
   // Whether matrices whose entries are at most about 1 are in the tiles' precision, where it is not double.
   bool narrow() const { return !kSame && direct_ && shape_.whitened; }
 
-  // mu_ and S - I, whitened, in centred_ or centred_narrow_; where the root of S is what is stored, root_at_; kl.
-  Status prepare(bool inverted, SvgpResult* result) {
+  // What a pass is for: all; the natural step that comes before (V g and A alone); what comes after it, with the same A.
+  enum class Stage { whole, before, after };
+
+  static bool of_gaussian(const SvgpLikelihood& likelihood) {
+    return likelihood.points && likelihood.points->kind == LikelihoodKind::gaussian;
+  }
+  // Where a step that fails goes back to.
+  void keep_first() { Device::copy(first_.data(), kept_first_.reserve(shape_.first_size()), shape_.first_size()); }
+  void restore(double rho) {
+    if (rho > 0) {
+      Device::copy(kept_first_.data(), first_.data(), shape_.first_size());
+      std::swap(second_, next_);
+    }
+    factored_ = false;
+    Device::wait();
+  }
+
+  // mu_, whitened; the factor of S^-1, or root_at_ where the root of S is what is stored; result->kl has log|S^-1| / 2.
+  Status load(bool inverted, SvgpResult* result) {
     const int64_t m = m_, p = shape_.latents, all = p * m * m;
     const double* second = second_.data();
     double *mu = mu_.reserve(p * m), *log_det = terms_.reserve(3);
@@ -200,8 +249,9 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       for (int64_t k = 0; k < p; ++k) {
         Blas<double>::trsm('L', 'U', 'T', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
         Blas<double>::trsm('L', 'U', 'N', m, 1, 1.0, factor + k * m * m, m, mu + k * m, m);
-        if (!inverted) invert(k);
       }
+      factored_ = shape_.whitened;
+      inverted_ = inverted;
       Device::sums(1, p * m, LogEntries{factor, m, m}, log_det);
       Device::map(1, Scaled{log_det, 2.0, log_det});
     } else {
@@ -210,15 +260,24 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       Device::sums(1, p * m, LogEntries{root_at_, m, m}, log_det);
       Device::map(1, Scaled{log_det, -2.0, log_det});
     }
+    Base::fetch(log_det, 1, &result->kl);
+    result->kl *= 0.5;
+    stored_ = second;
+    return {};
+  }
+
+  // S - I, in centred_ or centred_narrow_; what columns are multiplied by; all of result->kl.
+  Status spread(SvgpResult* result) {
+    const int64_t m = m_, p = shape_.latents, all = p * m * m;
+    double *mu = mu_.data(), *terms = terms_.reserve(3), found[2];
     if (narrow()) {
-      centre<A>(second, centred_narrow_.reserve(all), log_det + 1);
+      centre<A>(stored_, centred_narrow_.reserve(all), terms);
     } else {
-      centre<double>(second, centred_.data(), log_det + 1);
+      centre<double>(stored_, centred_.data(), terms);
     }
-    Device::sums(1, p * m, Square<double>{mu}, log_det + 2);
-    double terms[3];
-    Base::fetch(log_det, 3, terms);
-    result->kl = 0.5 * (terms[0] + terms[1] + terms[2]);
+    Device::sums(1, p * m, Square<double>{mu}, terms + 1);
+    Base::fetch(terms, 2, found);
+    result->kl += 0.5 * (found[0] + found[1]);
     // What columns are multiplied by: S - I, or L^-T (S - I) for columns of K_uf.
     A* to = centred_tile_.reserve(all);
     if (narrow()) {
@@ -240,7 +299,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     return {};
   }
 
-  // S - I from what `prepare` found, and its trace.
+  // S - I from what `load` found, and its trace.
   template <class G>
   void centre(const double* second, G* to, double* trace) {
     const int64_t m = m_, p = shape_.latents, all = p * m * m;
@@ -248,7 +307,10 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       Device::map(all, FromDiagonal{second, m, shape_.natural ? -1 : 2, 0.0, centred_.data()});
       if constexpr (!std::is_same_v<G, double>) to_tiles(centred_.data(), all, to);
     } else if (shape_.natural) {
-      for (int64_t k = 0; k < p; ++k) finish_inverse(k, to + k * m * m);
+      for (int64_t k = 0; k < p; ++k) {
+        if (!inverted_) invert(k);
+        finish_inverse(k, to + k * m * m);
+      }
     } else if constexpr (std::is_same_v<G, double>) {
       square_roots<double>(root_at_, to);
     } else {
@@ -341,15 +403,30 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     return root;
   }
 
+  // What the natural step that comes before needs of q: mu and the factors of S^-1 in the tiles' precision.
+  void load_factor() {
+    const int64_t m = m_, p = shape_.latents, all = p * m * m;
+    to_tiles(mu_.data(), p * m, mu_tile_.reserve(p * m));
+    if constexpr (!kSame) to_tiles(factor_.data(), all, factor_tile_.reserve(all));
+  }
+  const A* factor_tile() const {
+    if constexpr (kSame) {
+      return factor_.data();
+    } else {
+      return factor_tile_.data();
+    }
+  }
+
   // All rows: what is expected and its gradients, in the lanes; A_p and V g_p there, too.
-  void pass(const SvgpBatch<A>& batch, const SvgpLikelihood& likelihood, const SvgpMean& mean) {
+  void pass(const SvgpBatch<A>& batch, const SvgpLikelihood& likelihood, const SvgpMean& mean, Stage stage) {
     const int64_t m = m_, p = shape_.latents, q = shape_.q, size = m * m, parameters = likelihood.parameters();
     const int64_t sums = 1 + parameters + p * mean.basis, theta = this->uu_->kernel.tree().parameters;
     double* coef = mean_there_.reserve(p * mean.basis + 2 * q + 1);
     Device::upload(mean.coef, coef, p * mean.basis);
     Device::upload(mean.centre, coef + p * mean.basis, q);
     Device::upload(mean.spread, coef + p * mean.basis + q, q);
-    concave_ = true;
+    const bool before = stage == Stage::before, gaussian = of_gaussian(likelihood);
+    if (stage != Stage::after) concave_ = true;
     for (int64_t s = 0; s < lanes_; ++s) {
       Lane& lane = *lane_[s];
       lane.zero_gradients(tile_, m, q, theta);
@@ -358,36 +435,45 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       Device::zero(lane.totals.reserve(sums), sums);
     }
     Base::each_tile(batch.n, [&](Lane& lane, int64_t begin, int64_t end) {
-      const int64_t count = end - begin, stride = m * tile_;
+      const int64_t count = end - begin, stride = m * tile_, at = kept_ ? m * (begin - lane.first) : 0;
       const A* x = batch.x + begin * q;
-      A *k = lane.k.reserve(stride), *v = k, *u = lane.u.reserve(p * stride);
-      auto gram = Base::covariances(lane, x, count, k);
-      if (direct_) Device::copy(k, v = lane.v.reserve(stride), m * count);
-      Blas<A>::trsm('L', 'U', 'T', m, count, A(1), Base::l_tile(), m, v, m);
-      for (int64_t f = 0; f < p; ++f) {
-        Blas<A>::gemm('N', 'N', m, count, m, A(1), centred_tile_.data() + f * size, m, v, m, A(0), u + f * stride, m);
+      A *k = lane.k.reserve(m * room_) + at, *v = direct_ ? lane.v.reserve(m * room_) + at : k, *u = lane.u.reserve(p * stride);
+      const bool there = kept_ && !before && solved_;
+      auto gram = Base::covariances(lane, x, count, there ? nullptr : k);
+      if (!there) {
+        if (direct_) Device::copy(k, v, m * count);
+        Blas<A>::trsm('L', 'U', 'T', m, count, A(1), Base::l_tile(), m, v, m);
+      }
+      for (int64_t f = 0; f < p && !(before && gaussian); ++f) {
+        if (before) {
+          Device::copy(v, u + f * stride, m * count);
+          Blas<A>::trsm('L', 'U', 'T', m, count, A(1), factor_tile() + f * size, m, u + f * stride, m);
+        } else {
+          Blas<A>::gemm('N', 'N', m, count, m, A(1), centred_tile_.data() + f * size, m, v, m, A(0), u + f * stride, m);
+        }
       }
       // The rows' latents, and what the likelihood says of them.
       const MeanBasis<A> basis{x, q, coef + p * mean.basis, coef + p * mean.basis + q};
-      const A* left = direct_ ? k : v;
+      const A* left = direct_ && !before ? k : v;
       const double* offset = batch.offset ? batch.offset + begin * p : nullptr;
       A *fit = lane.fit.reserve(p * tile_), *mu = lane.mean.reserve(p * tile_), *var = lane.variance.reserve(p * tile_);
       Blas<A>::gemm('T', 'N', count, p, m, A(1), left, m, mu_tile_.data(), m, A(0), fit, count);
-      Device::map(count * p, LatentMarginals<A>{left, u, fit, m, count, p, stride, lane.kernel.diagonal(x, q), basis,
-                                                mean.basis, coef, offset, mu, var});
+      Device::map(count * p, LatentMarginals<A>{left, before && gaussian ? nullptr : u, fit, m, count, p, stride, before,
+                                                lane.kernel.diagonal(x, q), basis, mean.basis, coef, offset, mu, var});
       const RowWeight row{batch.weight ? batch.weight + begin : nullptr, batch.scale};
       const Expected expected = expect(lane, batch, likelihood, begin, count);
       double* totals = lane.totals.data();
-      Device::sums(1 + parameters, count * expected.entries,
+      if (!before) Device::sums(1 + parameters, count * expected.entries,
                    ExpectedTerms{expected.value, lane.by_parameters.data(), expected.entries, parameters, row}, totals, true);
       A* g = lane.g.reserve(p * tile_);
       double* h = lane.h.reserve(p * tile_);
       Device::map(count, LatentCotangents<A>{expected.by_mean, expected.by_variance, count, p, row, g, h, lane.diagonal.data()});
-      Device::sums(p * mean.basis, count, CoefficientTerms<A>{g, count, mean.basis, basis}, totals + 1 + parameters, true);
+      if (!before) Device::sums(p * mean.basis, count, CoefficientTerms<A>{g, count, mean.basis, basis}, totals + 1 + parameters, true);
       // V g and A.
       add_product(lane, 'N', m, p, count, v, g, lane.right.data());
-      for (int64_t f = 0; f < p; ++f) outer_product(lane, v, f, count);
+      for (int64_t f = 0; f < p && stage != Stage::after; ++f) outer_product(lane, v, f, count);
       lane.fresh = false;
+      if (before) return;
       // The cotangent of K_uf.
       A* w = p == 1 ? u : lane.w.reserve(stride);
       Device::map(count, WeightedColumns<A>{u, m, p, stride, h, w});
@@ -395,6 +481,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
       if (!direct_) Blas<A>::trsm('L', 'U', 'N', m, count, A(1), Base::l_tile(), m, w, m);
       Base::pull_covariances(lane, gram, x, count, w);
     });
+    solved_ = before;
   }
 
   struct Expected {
@@ -467,11 +554,17 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     add_product(lane, 'T', m, m, count, turned, v, sum);
   }
 
-  // Sums over lanes: A_p (whole matrices) in a_, V g in right_, the others to the host.
-  void totals(int64_t parameters, int64_t basis, SvgpResult* result, double* d_parameters, double* d_coef) {
-    const int64_t m = m_, p = shape_.latents, all = p * m * m, count = 1 + parameters + p * basis;
+  // Sums over lanes: A_p (whole matrices) in a_ and V g in right_.
+  void outer_sums() {
+    const int64_t m = m_, p = shape_.latents, all = p * m * m;
     add_lanes(all, [](Lane& lane) { return lane.gram.data(); }, a_.reserve(all));
     for (int64_t k = 0; k < p; ++k) Device::mirror_lower(a_.data() + k * m * m, m, m);
+    add_lanes(p * m, [](Lane& lane) { return lane.right.data(); }, right_.reserve(p * m));
+  }
+
+  // The others to the host.
+  void totals(int64_t parameters, int64_t basis, SvgpResult* result, double* d_parameters, double* d_coef) {
+    const int64_t m = m_, p = shape_.latents, count = 1 + parameters + p * basis;
     add_lanes(p * m, [](Lane& lane) { return lane.right.data(); }, right_.reserve(p * m));
     std::vector<double> found(count);
     add_lanes(count, [](Lane& lane) { return lane.totals.data(); }, terms_.reserve(count));
@@ -638,7 +731,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     Device::wait();
   }
 
-  static constexpr double kLeastPrecision = 0.1;  // of whitened variables, whose prior's is 1
+  static constexpr double kLeastPrecision = 0.1;             // of whitened variables, whose prior's is 1
+  static constexpr int64_t kKeptBytes = int64_t(1) << 25;  // of columns that a lane keeps between two passes
 
   SvgpShape shape_;
   // 2 W^T a; when q is whitened only the upper triangle.
@@ -655,12 +749,16 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
   }
 
   bool factored_ = false;             // factor_ holds those of second_
+  bool inverted_ = false;             // inverse_ holds R^-1 of them
+  bool kept_ = false, solved_ = false;  // lanes hold all their columns; what they hold is K_uf and V of this step
+  int64_t room_ = 0;                  // columns that a lane holds
+  const double* stored_ = nullptr;    // the whitened second_
   std::atomic<bool> lost_{false};     // a factor that could not be taken
   std::atomic<bool> concave_{false};  // no h of the pass was positive
   const double* root_at_ = nullptr;   // the whitened W^T
   Scratch<double> first_, second_, moments_[4];
-  Scratch<double> mu_, centred_, inverse_, root_, factor_, work_, a_, right_, terms_, cotangent_, vector_, next_, diagonal_, mean_there_, centres_;
-  Scratch<A> centred_tile_, centred_narrow_, mu_tile_, narrow_;
+  Scratch<double> mu_, centred_, inverse_, kept_first_, root_, factor_, work_, a_, right_, terms_, cotangent_, vector_, next_, diagonal_, mean_there_, centres_;
+  Scratch<A> centred_tile_, centred_narrow_, factor_tile_, mu_tile_, narrow_;
 };
 
 }  // namespace lvm

@@ -19,12 +19,12 @@ struct MeanBasis {
   }
 };
 
-// Mean and variance of f_p(x_i), (count, latents): fit + H coef + offset and k_ii + left_i . u_pi; left is (m, count), u_p
-// another such, fit (count, latents) column-major.
+// Mean and variance of f_p(x_i), (count, latents): fit + H coef + offset and k_ii + left_i . u_pi, or with `solved` k_ii -
+// |left_i|^2 + |u_pi|^2; left is (m, count), u_p another such, fit (count, latents) column-major. Without u no variance.
 template <class A>
 struct LatentMarginals {
   const A *left, *u, *fit;
-  int64_t m, count, latents, stride;  // stride: from u_p to u_(p + 1)
+  int64_t m, count, latents, stride, solved;  // stride: from u_p to u_(p + 1)
   KernelDiagonal<A> prior;
   MeanBasis<A> basis;
   int64_t columns;  // of the basis
@@ -34,8 +34,10 @@ struct LatentMarginals {
     const int64_t i = at / latents, p = at % latents;
     double value = static_cast<double>(fit[p * count + i]) + (offset ? offset[at] : 0.0);
     for (int64_t k = 0; k < columns; ++k) value += coef[p * columns + k] * basis.value(i, k);
-    const double left_over = prior.value(i) + dot_of(left + i * m, u + p * stride + i * m, m);
     mean[at] = static_cast<A>(value);
+    const A *own = left + i * m, *other = u ? u + p * stride + i * m : nullptr;
+    const double more = !u ? 0.0 : solved ? dot_of(other, other, m) - dot_of(own, own, m) : dot_of(own, other, m);
+    const double left_over = u ? prior.value(i) + more : 0.0;
     variance[at] = static_cast<A>(left_over > 0 ? left_over : 0.0);
   }
 };
