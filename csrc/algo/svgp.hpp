@@ -21,7 +21,9 @@
 // practice", eq. 10):  S^-1 <- (1 - rho) S^-1 + rho (I - 2 A),   S^-1 mu <- (1 - rho) S^-1 mu + rho (V g - 2 A mu).
 //
 // Flops for a latent, n rows: n m^2 (solve) + 2 n m^2 (product) + n m^2 (A), and n m^2 more where K_uu is hardly definite (a
-// solve); m^3 / 3 (factor of K_uu) + m^3 (inverse of S^-1) + m^3 (L^-T (S - I)) + m^3 (X) + 2 m^3 (cotangent of K_uu).
+// solve); m^3 / 3 (factor of K_uu) + m^3 (inverse of S^-1) + m^3 (L^-T (S - I)) + m^3 (X) + 4/3 m^3 (cotangent of K_uu). A natural
+// step before that costs 2 n m^2 more (variances, another A), nothing where the likelihood is Gaussian: its h do not depend
+// on q.
 // Memory: a few m^2 for each latent and lane, and tiles; never n m.
 #pragma once
 

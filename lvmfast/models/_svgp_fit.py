@@ -12,8 +12,11 @@ from lvmfast.likelihoods import Custom, Gaussian, RobustMax, StudentT
 from lvmfast.optim import Adam, cosine_decay
 
 BETAS = 0.9, 0.999, 1e-7  # of Adam, with its epsilon
-LEAST_STEP = 0.1  # of natural gradients, where log p(y | f) is concave in f
-RAMP = 1e-3, LEAST_STEP, 100  # elsewhere: the first step, the last, and after how many; long ones would lead astray
+# Steps of natural gradients, which with batches average over some hundred rows for each inducing input:
+LONGEST_STEPS = 0.1, 0.3  # where log p(y | f) is concave in f; and where it is Gaussian, or batches hold all rows
+STEP_PER_ROW = 0.15  # times the rows of a batch for each inducing input, if that is less
+LEAST_STEP = 0.01
+RAMP = 1e-3, 0.1, 100  # elsewhere: the first step, the last, and after how many; long ones would lead astray
 EVALUATION_ROWS = 8192
 
 NOT_CONCAVE = (StudentT, RobustMax, Custom)
@@ -29,7 +32,8 @@ class SvgpStatus:
     iteration : int
         Steps so far, from 1.
     loss : float
-        Minus (estimated bound + log prior) per row of the data, in nats, before the step.
+        Minus (estimated bound + log prior) per row of the data, in nats, before the step (after that of q, if it is a
+        natural one).
     elapsed : float
         Seconds since this call of ``fit`` or ``resume`` began.
     theta : array
@@ -88,7 +92,8 @@ class Run:
     Attributes
     ----------
     losses, bounds : list of float
-        Of every step, before it was taken: the loss per row, and the estimate of the bound in nats.
+        Of every step, before it was taken (after that of q, if it is a natural one): the loss per row, and the estimate
+        of the bound in nats.
     checks : list of float
         Mean log predictive densities of held-out rows.
     best : dict or None
@@ -168,12 +173,16 @@ class Run:
             return [settings.learning_rate * self._factor, *BETAS, count + 1.0]
         if settings.step_size is not None:
             return [float(settings.step_size)]
-        if len(batch.X) >= batch.n_total and isinstance(self.problem.likelihood, Gaussian):
+        whole, gaussian = len(batch.X) >= batch.n_total, isinstance(self.problem.likelihood, Gaussian)
+        if whole and gaussian:
             return [1.0]
         if isinstance(self.problem.likelihood, NOT_CONCAVE):
             first, last, steps = RAMP
             return [first * (last / first) ** min(1.0, count / steps)]
-        return [max(LEAST_STEP, 1.0 / (count + 1.0))]
+        length = LONGEST_STEPS[whole or gaussian] * self._factor
+        if not whole:
+            length = min(length, STEP_PER_ROW * len(batch.X) / len(self.problem.Z))
+        return [float(np.clip(length, LEAST_STEP, 1.0))]
 
     def go(self, source, held, check_interrupt, on_step) -> None:
         """Steps up to ``max_iter``, or until ``on_step()`` is true, a check settles, or something fails."""

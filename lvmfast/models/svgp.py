@@ -65,7 +65,8 @@ class SVGP(SvgpFitting, SvgpPredictions, BaseEstimator):
     step_size : float in (0, 1], optional
         Of natural gradients; shorter where a step would leave S without an inverse. Default: 1 for a Gaussian
         likelihood whose batches hold all rows; for StudentT, RobustMax and Custom, whose logarithms are not concave,
-        from 1e-3 to 0.1 in 100 steps; else ``max(0.1, 1 / t)`` at step t = 1, 2, ...
+        from 1e-3 to 0.1 in 100 steps; else 0.1, for a Gaussian one or batches of all rows 0.3, times ``schedule``, but
+        with batches at most 0.15 b / m, and at least 0.01.
     learning_rate : float, default=0.05
         Of Adam.
     schedule : None, "cosine" or callable, default="cosine"
@@ -106,7 +107,8 @@ class SVGP(SvgpFitting, SvgpPredictions, BaseEstimator):
         memory, else the mean of its estimates over the last pass (of the last 100 steps if a pass has no known end);
         after :meth:`partial_fit` that of the last batch.
     elbo_curve_ : array
-        Estimates of the bound, one per step, before it was taken.
+        Estimates of the bound, one per step, before it was taken; with natural gradients after that of q, which has
+        seen the batch then.
     loss_curve_ : array
         Minus (estimate + log prior) per row of the data.
     validation_curve_ : array

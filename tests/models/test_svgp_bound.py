@@ -198,6 +198,35 @@ def test_whitened_and_not_are_one_model():
             assert_near(actual, np.broadcast_to(wanted, actual.shape), tolerance(np.float64, N, CONDITION))
 
 
+@pytest.mark.parametrize(("whiten", "q_diag"), [(True, False), (True, True), (False, False)])
+@pytest.mark.parametrize("name", ["gaussian", "student_t", "softmax"])
+def test_natural_steps_come_first(name, whiten, q_diag):
+    """The answer is that of an evaluation at the new q, on columns that are kept (a small batch) or not (a large one)."""
+    rng = np.random.default_rng(5)
+    X = rng.uniform(-2, 2, (40, 2))
+    y = rng.integers(0, 3, 40).astype(float) if name == "softmax" else rng.standard_normal((40, 3))
+    likelihood = {
+        "gaussian": likelihoods.Gaussian(0.3),
+        "student_t": CASES["student_t"][0],
+        "softmax": CASES["softmax"][0],
+    }
+    found = problem(likelihood[name], "constant", 3, whiten=whiten, q_diag=q_diag)
+    put_q(found)
+    theta, batch = found.initial(), rows(X, y)
+    answer = found.evaluate(theta, batch, [0.2])
+    assert 0 < answer.rho <= 0.2
+    again = found.evaluate(theta, batch)
+    assert_near(answer.bound, again.bound, tolerance(np.float64, N, CONDITION))
+    assert_near(answer.gradient, again.gradient, tolerance(np.float64, N, CONDITION))
+
+
+def test_smooth_jitter():
+    X, Y, _, _ = data()
+    for dtype, share in ((np.float64, 1e-8), (np.float32, 2e-5)):
+        model = lvm.SVGP(lvm.kernels.RBF(2.0).fix(), inducing=M, max_iter=1, random_state=0)
+        assert model.fit(X.astype(dtype), Y.astype(dtype)).jitter_ == pytest.approx(2.0 * share)
+
+
 def test_batches_are_unbiased():
     """The mean of the estimates over a pass is the bound of all data."""
     X, Y, _, rng = data(n=60)
