@@ -190,6 +190,15 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     cotangent();
     Base::pull_inducing(cotangent_.data());
     Base::gather_gradients(d_theta, d_z);
+    // Tiles in float overflow where the sums, in double, do not: q must not take such a step.
+    const int64_t sizes[] = {point.tree->parameters, point.m * q, likelihood.parameters(), p * mean.basis};
+    const double* gradients[] = {d_theta, d_z, d_parameters, d_coef};
+    for (int k = 0; k < 4; ++k) {
+      const double* end = gradients[k] + sizes[k];
+      if (std::all_of(gradients[k], end, [](double g) { return std::isfinite(g); })) continue;
+      if (moved) restore(result->rho);
+      return {Code::non_finite, -1};
+    }
     if (natural && !before) {
       keep_first();
       result->rho = natural_step(update.rate);
@@ -663,7 +672,8 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     }
     const double least = shape_.whitened ? kLeastPrecision : 0.0;
     double *next = next_.reserve(second), *factors = shape_.diagonal ? next : factor_.data();
-    if (Device::kImmediate && !shape_.diagonal && concave_) {  // then I - 2 A is positive definite: the next step takes the factor
+    // Whitened, I - 2 A is then positive definite, rounding included: the next step takes the factor.
+    if (Device::kImmediate && shape_.whitened && !shape_.diagonal && concave_) {
       Device::map(second, Blend{second_.data(), target, rho, factor, next, next});
       Device::map(p * m, AddDiagonal<double>{next, m, rho * identity});
       Device::map(first, Blend{first_.data(), vector, rho, 1.0, first_.data(), first_.data()});

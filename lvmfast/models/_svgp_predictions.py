@@ -257,9 +257,9 @@ class SvgpPredictions(GpAnswers):
         mean, cov = (self._own(values) for values in self._fitted().inducing())
         return (mean[:, 0], cov[0]) if self._output()[1] else (mean, cov)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, sample_weight=None, *, exposure=None):
         """R^2 of :meth:`predict`, or its accuracy where the likelihood is one of classes."""
-        y, found = (np.asarray(_backend.to_numpy(a)) for a in (y, self.predict(X)))
+        y, found = (np.asarray(_backend.to_numpy(a)) for a in (y, self.predict(X, exposure=exposure)))
         return (accuracy_score if classifies(self) else r2_score)(y, found, sample_weight=sample_weight)
 
     def _known(self, rows: int, noise_variance, exposure, *, needed: bool) -> dict:

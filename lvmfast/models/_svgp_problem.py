@@ -292,8 +292,8 @@ class SvgpProblem:
             raise NonFiniteError("the parameters ran away; set bounds or a prior, or lower learning_rate")
         if code == BAD_DIAGONAL or index < 0:
             raise NonFiniteError(
-                "the bound of a batch is not finite, or q(u) is not positive definite: lower step_size or "
-                "learning_rate, or rescale X and y"
+                "the bound of a batch or its gradient is not finite, or q(u) is not positive definite: lower step_size "
+                "or learning_rate, or rescale X and y"
             )
         K = self.kernel_at(theta)(Z, Z.copy())
         add_to_diagonal(K, jitter)

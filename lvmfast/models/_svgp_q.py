@@ -21,16 +21,19 @@ def to_whitened(first, second, L, whitened: bool, diagonal: bool, natural: bool)
     """
     means, roots = [], []
     for a, B in zip(first, second, strict=True):
-        if diagonal:
-            mean, root = (a / B, np.diag(1.0 / np.sqrt(B))) if natural else (a, np.diag(B))
+        if natural and not whitened:  # the precision of w = L^-1 u, which is further from singular than that of u
+            a, B = L.T @ a, (L.T * B if diagonal else L.T @ B) @ L
+            B = 0.5 * (B + B.T)
+        if natural and B.ndim == 1:
+            mean, root = a / B, np.diag(1.0 / np.sqrt(B))
         elif natural:
             R = cholesky(B, jitter=0.0)
             root = solve_triangular(R, np.eye(len(R))).T
             mean = root @ (root.T @ a)
         else:
-            mean, root = a, np.tril(B)
-        if not whitened:
-            mean, root = solve_triangular(L, mean), solve_triangular(L, np.ascontiguousarray(root))
+            mean, root = a, np.diag(B) if diagonal else np.tril(B)
+            if not whitened:
+                mean, root = solve_triangular(L, mean), solve_triangular(L, np.ascontiguousarray(root))
         means.append(mean)
         roots.append(root)
     return np.stack(means, axis=1), np.stack(roots)

@@ -157,11 +157,13 @@ class Data:
                 held = self._validation(validation)
         elif validation is not None:
             raise ValueError("validation must be None with early_stopping=False, got data; set early_stopping=True")
+        self.has_known = own is not None or source.head(1)[2] is not None
+        if validation is not None:
+            self._check_validation(source, held)
         self.held = None if held is None else _Held(self, held)
         if state is not None:
             source.restore(state)
         self.source, self.piece = source, piece
-        self.has_known = own is not None or source.head(1)[2] is not None
         self.n_total, self.q, self.dtype, self.device = source.n_total, source.q, source.dtype, source.device
         self.weighted = self.in_memory and sample_weight is not None
         self.total_weight = float(self.n_total)
@@ -226,6 +228,15 @@ class Data:
         own = self._per_row(own[0], self.known_name) if own else None
         settings = {**self._settings, "device": "auto"}
         return as_source(X if is_sliced(X) else as_matrix(X, "validation X"), y, own, None, **settings)
+
+    def _check_validation(self, source, held) -> None:
+        """Raise unless rows for early stopping go with those of the fit."""
+        name, pairs = self.known_name, {"X": (source.q, held.q), "y": (source.d or 1, held.d or 1)}
+        for key, (rule, got) in pairs.items():
+            if rule != got:
+                raise ValueError(f"validation {key} must have the columns of {key}, {rule}, got {got}")
+        if self.has_known and held.head(1)[2] is None:
+            raise ValueError(f"validation must be (X, y, {name}), as the rows of the fit have {name}, got (X, y)")
 
     # Batches.
 

@@ -92,10 +92,19 @@ class Target:
         missing = classes is None and number is not None and number > 2 and len(np.unique(labels)) < number
         if missing and np.asarray(labels).dtype.kind in "biuf" and np.isin(labels, np.arange(number)).all():
             classes = np.arange(number)  # as the likelihood numbers them
+        given = classes
         if labels is None:
             classes = np.unique(classes)
         else:
             classes, _ = encode_labels(labels, classes, binary=number == 2)
+        if kind is Ordinal and classes.dtype.kind not in "biuf":
+            if given is None:
+                raise ValueError(
+                    f"classes must be given for Ordinal where labels are not numbers: all of them, in their order; got "
+                    f"None and the labels {classes.tolist()}"
+                )
+            first = np.unique(given, return_index=True)[1]
+            classes = np.asarray(given)[np.sort(first)]
         if number is not None and len(classes) != number:
             raise ValueError(f"y must hold {number} classes, as the likelihood has, got {len(classes)}: {classes}")
         return classes
@@ -120,7 +129,8 @@ class Target:
         if self.classes is None:
             return y
         y = np.asarray(y)
-        index = np.minimum(np.searchsorted(self.classes, y), len(self.classes) - 1)
+        order = np.argsort(self.classes)
+        index = order[np.minimum(np.searchsorted(self.classes, y, sorter=order), len(order) - 1)]
         wrong = self.classes[index] != y
         if np.any(wrong):
             got = np.unique(y[wrong])[:5].tolist()

@@ -101,7 +101,7 @@ class SVGP(SvgpFitting, SvgpPredictions, BaseEstimator):
     mean_coef_ : array of shape (p,) or (p, P)
         Intercept, then slopes; p is 0 for the zero mean and for a callable.
     classes_ : array of shape (K,)
-        Of a classifier.
+        Of a classifier: sorted, but for Ordinal in their order.
     lower_bound_ : float
         The bound in nats, constants included: of all data (less those held out) if they are at most 100,000 rows in
         memory, else the mean of its estimates over the last pass (of the last 100 steps if a pass has no known end);
@@ -234,7 +234,7 @@ class SVGP(SvgpFitting, SvgpPredictions, BaseEstimator):
         exposure : array of shape (n,), optional
             Of a Poisson likelihood.
         classes : array, optional
-            All labels; needed where y can be read only once.
+            All labels; needed where y can be read only once, and by Ordinal if labels are not numbers: in their order.
         n_total : int, optional
             Rows of the whole data, where an iterable does not tell.
         validation : tuple (X, y) or (X, y, known), optional
@@ -337,7 +337,7 @@ class SVGP(SvgpFitting, SvgpPredictions, BaseEstimator):
         X, y, sample_weight, noise_variance, exposure : arrays
             A batch.
         classes : array, optional
-            In the first call: all labels; default those of y.
+            In the first call: all labels, as for :meth:`fit`; default those of y.
         n_total : int, optional
             Rows that this batch stands for; default all that came so far.
 
@@ -371,7 +371,8 @@ class SVGP(SvgpFitting, SvgpPredictions, BaseEstimator):
             run = self._restored(data)
         run.settings.schedule = None
         with _backend.blas_threads(1):
-            run.step(dataclasses.replace(data.batch(0), n_total=total), total)
+            batch = data.batch(0)  # without the rows of weight 0, which count among those that it stands for
+            run.step(dataclasses.replace(batch, n_total=total * len(batch) / len(X)), total)
         more = {"seed": np.array(seed, dtype=np.uint64), "mark": np.empty(0), "seen": np.array(seen)}
         self._finish(data, run, more, "partial_fit", run.bounds[-1])
         return self

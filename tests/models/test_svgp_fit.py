@@ -395,3 +395,57 @@ def test_bad_data():
     with pytest.raises(NonFiniteError, match="is not finite"):
         wild.fit(X, np.ones(N))
     assert not hasattr(wild, "n_iter_")
+
+
+def test_classes_in_their_order():
+    """Labels that are not numbers have the order of ``classes`` for an ordinal likelihood: one model with numbers."""
+    X, f, _ = inputs()
+    y, names = np.digitize(f, [-0.6, 0.6]), ["low", "mid", "high"]
+    settings = {**SMALL, "likelihood": "ordinal", "max_iter": 10}
+    numbers, model = lvm.SVGP(**settings).fit(X, y), lvm.SVGP(**settings)
+    with pytest.raises(ValueError, match="classes must be given for Ordinal where labels are not numbers"):
+        model.fit(X, np.array(names)[y])
+    model.fit(X, np.array(names)[y], classes=names)
+    assert model.classes_.tolist() == names
+    np.testing.assert_array_equal(model.predict_proba(X), numbers.predict_proba(X))
+    np.testing.assert_array_equal(model.predict(X), np.array(names)[numbers.predict(X)])
+    model.resume(X, np.array(names)[y], max_iter=12)
+    assert model.classes_.tolist() == names and model.score(X, np.array(names)[y]) > 0.6
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        (lambda X, f: (X[:, :1], f, np.ones(N)), "validation X must have the columns of X, 2, got 1"),
+        (lambda X, f: (X, np.column_stack([f, f]), np.ones(N)), "validation y must have the columns of y, 1, got 2"),
+        (lambda X, f: (X, f), r"validation must be \(X, y, noise_variance\), as the rows of the fit have"),
+    ],
+)
+def test_rows_for_early_stopping_go_with_the_data(rows, match):
+    X, f, _ = inputs()
+    with pytest.raises(ValueError, match=match):
+        lvm.SVGP(early_stopping=True, **SMALL).fit(X, f, noise_variance=np.ones(N), validation=rows(X, f))
+
+
+def test_rows_of_no_weight():
+    """A piece without them, and one with them that stands for as many rows, take the same step."""
+    X, f, rng = inputs()
+    y, weight = rng.poisson(np.exp(f)).astype(float), np.arange(N) % 2.0
+    settings = {**SMALL, "likelihood": "poisson", "inducing": X[:8]}
+    for total in (None, 960):
+        a = lvm.SVGP(**settings).partial_fit(X, y, sample_weight=weight, n_total=total)
+        b = lvm.SVGP(**settings).partial_fit(X[1::2], y[1::2], n_total=total and total // 2)
+        assert a.lower_bound_ == b.lower_bound_
+
+
+@pytest.mark.parametrize(("optimizer", "many"), [("natural", 1.0), ("adam", 100.0)])
+def test_single_precision_that_overflows(optimizer, many):
+    """A row whose gradient is beyond float32 while the bound, in double, is not: q stays as it was."""
+    X, f, rng = inputs()
+    X, y = X.astype(np.float32), rng.poisson(np.exp(f)).astype(np.float32)
+    good = {"X": X, "y": y, "sample_weight": np.ones(N)}
+    bad = good | {"y": np.append(y[1:], np.float32(3e38)), "sample_weight": np.full(N, many)}
+    model = lvm.SVGP(likelihood="poisson", **{**SMALL, "optimizer": optimizer})
+    with pytest.raises(NonFiniteError, match="is not finite"):
+        model.fit(iter([good] * 5 + [bad]), n_total=N)
+    assert model.n_iter_ == 5 and np.isfinite(model.predict(X)).all()
