@@ -409,3 +409,5 @@ class IterableSource(Source):
             self._ahead.extendleft(reversed(saved))
             index += len(self._ahead)
         self._last, self._step, self._rows, self._epoch, self._read = None, step, rows, epoch, index
+        if not self._ahead:  # where a pass had ended, the first of the next
+            self._ahead.append(self._pull(copy=True))

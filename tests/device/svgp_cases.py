@@ -10,6 +10,7 @@ import numpy as np
 from device.cases import Case
 from device.gpr_cases import KERNELS, NOISE, M, N, cov, data, paths, std
 from device.sgpr_cases import Z
+from device.sgpr_cases import model as sgpr_model
 from reference import covariances
 
 import lvmfast as lvm
@@ -48,6 +49,26 @@ def bound(change=lambda y: y, known=None, **params):
     return call
 
 
+def own_density(y, f):
+    return -((y - f) ** 2) - 0.1 * (y - f) ** 4
+
+
+def stopped(X, y, X_new):
+    """Batches of arrays, checks on rows held out, and more steps after a pause."""
+    m = model(early_stopping=True, eval_every=1)
+    half = [(X[:15], y[:15]), {"X": X[15:], "y": y[15:], "sample_weight": y[15:] ** 2}]
+    m.fit(half, validation=(X_new, X_new[:, 0])).resume(half, max_iter=4, validation=(X_new, X_new[:, 0]))
+    return attributes(m, X_new), {"checks": m.validation_curve_}, m.best_iter_ > 0
+
+
+def pieces(X, y, X_new):
+    """A stream, from the posterior of a regression."""
+    m = lvm.SVGP.from_sgpr(sgpr_model().fit(X, y), **{k: STILL[k] for k in ("learning_rate", "schedule")})
+    before = m.predict_f(X_new)
+    m.partial_fit(X[:20], y[:20]).partial_fit(X[20:], y[20:])
+    return before, m.predict_f(X_new), attributes(m, X_new)
+
+
 def counts(y):
     return namespace(y).floor(namespace(y).exp(y))
 
@@ -78,6 +99,7 @@ LIKELIHOODS = {
     "Gamma": (likelihoods.Gamma(2.0), lambda y: namespace(y).exp(y)),
     "negative binomial": (likelihoods.NegativeBinomial(0.5), counts),
     "ordinal": (likelihoods.Ordinal([-0.5, 0.5]), classes),
+    "Custom": (likelihoods.Custom(own_density), lambda y: y),
     "softmax": (likelihoods.Softmax(3), classes),
     "robust max": (likelihoods.RobustMax(3), classes),
 }
@@ -107,4 +129,6 @@ SVGP |= {
     ),
     "inducing inputs that lie close": Case(data(), bound(inducing=Z * 0.02), N, 100 * CONDITION),
     "one row": Case(data(1, M), whole(std, inducing=Z[:1]), N, CONDITION),
+    "checks and more steps": Case(data(), stopped, N, CONDITION),
+    "pieces": Case(data(), pieces, N, CONDITION),
 }

@@ -191,8 +191,9 @@ def test_iterables_resume():
     batches = [(X[k : k + 60], f[k : k + 60]) for k in range(0, N, 60)]
     settings = {**SMALL, "max_iter": 10}
     whole = lvm.SVGP(**settings).fit(batches)
-    part = lvm.SVGP(**{**settings, "max_iter": 6}).fit(batches)
-    same(part.resume(batches, max_iter=10), whole)
+    for steps in (6, 2 * len(batches)):  # within a pass and at its end
+        part = lvm.SVGP(**{**settings, "max_iter": steps}).fit(batches)
+        same(part.resume(batches, max_iter=10), whole)
 
 
 def test_a_source_that_ends_keeps_what_was_reached():
