@@ -203,7 +203,7 @@ class SvgpProblem:
         return Rows(X, Y, own, weight, batch.n_total / len(X))
 
     def evaluate(self, theta: np.ndarray, rows: Rows, update=()) -> Answer:
-        """The bound of a batch and its gradient; q takes the step that ``update`` says: a natural one before (so they are
+        """The bound of a batch and its gradient; q takes the step of ``update``: a natural one before (so they are
         those at the new q, but for a Custom likelihood), one of Adam after.
 
         Raises

@@ -201,7 +201,7 @@ def test_whitened_and_not_are_one_model():
 @pytest.mark.parametrize(("whiten", "q_diag"), [(True, False), (True, True), (False, False)])
 @pytest.mark.parametrize("name", ["gaussian", "student_t", "softmax"])
 def test_natural_steps_come_first(name, whiten, q_diag):
-    """The answer is that of an evaluation at the new q, on columns that are kept (a small batch) or not (a large one)."""
+    """The answer is that of an evaluation at the new q, on columns that are kept or not."""
     rng = np.random.default_rng(5)
     X = rng.uniform(-2, 2, (40, 2))
     y = rng.integers(0, 3, 40).astype(float) if name == "softmax" else rng.standard_normal((40, 3))
