@@ -47,12 +47,12 @@ class Compiled:
         self.t = 0
 
     def evaluate(self, x, y, update) -> float:
-        """The ELBO, after which q moves as ``update`` says."""
+        """The ELBO; q moves as ``update`` says, before (natural) or after."""
         batch = x, y[:, None], None, None, None, self.start.n_total / len(y)
         update = np.asarray(update, dtype=float)
         with _backend.blas_threads(1):  # tiles are shared between threads, each with a BLAS of its own
             code, index, _, expected, kl, *_ = self.compiled.step(
-                *self.head, *batch, *self.mean, update, JITTER, 0.0, 0.0, 0.0
+                *self.head, *batch, *self.mean, update, JITTER, 0.0, 0.0, 0.0, 0.0
             )
         assert code == 0, f"code {code} at {index}"
         return expected - kl
