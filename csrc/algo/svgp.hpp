@@ -707,46 +707,6 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     return 0.0;
   }
 
-  void adam_step(const SvgpUpdate& update) {
-    const int64_t m = m_, p = shape_.latents, size = m * m, first = shape_.first_size(), second = shape_.second_size();
-    double *by_first = vector_.reserve(first), *by_second = next_.reserve(p * size), *work = work_.reserve(p * size);
-    Device::map(first, Difference{right_.data(), mu_.data(), by_first});
-    // 2 W^T (A - I / 2), for unwhitened ones times L^-1.
-    Device::copy(a_.data(), work, p * size);
-    Device::map(p * m, AddDiagonal<double>{work, m, -0.5});
-    if (!narrow()) {
-      root_products<double>(root_at_, work, by_second);
-    } else {
-      A *root = narrow_.reserve(3 * p * size), *a = root + p * size, *product = a + p * size;
-      to_tiles(root_at_, p * size, root);
-      to_tiles(work, p * size, a);
-      root_products<A>(root, a, product);
-      Device::map(p * size, CastTo<A, double>{product, by_second});
-    }
-    if (!shape_.whitened) {
-      Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, by_first, m);
-      for (int64_t k = 0; k < p; ++k) Blas<double>::trsm('R', 'U', 'T', m, m, 1.0, l_.data(), m, by_second + k * size, m);
-    }
-    const double* gradient = by_second;
-    if (shape_.diagonal) {
-      Device::map(second, TakeDiagonals{by_second, m, 1.0, 0.0, diagonal_.reserve(second)});
-      Device::map(second, AddInverses{second_.data(), diagonal_.data()});
-      gradient = diagonal_.data();
-    } else {
-      Device::map_entries(m, p * m, RootGradient{by_second, second_.data(), m});
-    }
-    const double corrected = update.rate * std::sqrt(1.0 - std::pow(update.beta_2, update.t)) / (1.0 - std::pow(update.beta_1, update.t));
-    Device::map(first, AdamAscent{by_first, first_.data(), moments_[0].data(), moments_[1].data(), corrected, update.beta_1,
-                                  update.beta_2, update.epsilon});
-    Device::map(second, AdamAscent{gradient, second_.data(), moments_[2].data(), moments_[3].data(), corrected, update.beta_1,
-                                   update.beta_2, update.epsilon});
-    Device::wait();
-  }
-
-  static constexpr double kLeastPrecision = 0.1;             // of whitened variables, whose prior's is 1
-  static constexpr int64_t kKeptBytes = int64_t(1) << 25;  // of columns that a lane keeps between two passes
-
-  SvgpShape shape_;
   // 2 W^T a; when q is whitened only the upper triangle.
   template <class G>
   void root_products(const G* root, const G* a, G* product) {
@@ -760,6 +720,45 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     }
   }
 
+  void adam_step(const SvgpUpdate& update) {
+    const int64_t m = m_, p = shape_.latents, size = m * m, first = shape_.first_size(), second = shape_.second_size();
+    double *by_first = vector_.reserve(first), *a = a_.data();
+    const AdamRule rule{update.rate * std::sqrt(1.0 - std::pow(update.beta_2, update.t)) / (1.0 - std::pow(update.beta_1, update.t)),
+                        update.beta_1, update.beta_2, update.epsilon};
+    double *w = second_.data(), *mean = moments_[2].data(), *square = moments_[3].data();
+    Device::map(first, Difference{right_.data(), mu_.data(), by_first});
+    // 2 W^T (A - I / 2), for unwhitened ones times L^-1, + 1 / diagonal.
+    Device::map(p * m, AddDiagonal<double>{a, m, -0.5});
+    if (narrow() && !shape_.diagonal) {
+      A *root = narrow_.reserve(3 * p * size), *a_tile = root + p * size, *product = a_tile + p * size;
+      to_tiles(root_at_, p * size, root);
+      to_tiles(a, p * size, a_tile);
+      root_products<A>(root, a_tile, product);
+      Device::map_entries(m, p * m, RootAscent<A>{product, w, mean, square, m, rule});
+    } else {
+      double* by_second = next_.reserve(p * size);
+      root_products<double>(root_at_, a, by_second);
+      if (!shape_.whitened) {
+        Blas<double>::trsm('L', 'U', 'N', m, p, 1.0, l_.data(), m, by_first, m);
+        for (int64_t k = 0; k < p; ++k) Blas<double>::trsm('R', 'U', 'T', m, m, 1.0, l_.data(), m, by_second + k * size, m);
+      }
+      if (shape_.diagonal) {
+        double* gradient = diagonal_.reserve(second);
+        Device::map(second, TakeDiagonals{by_second, m, 1.0, 0.0, gradient});
+        Device::map(second, AddInverses{w, gradient});
+        Device::map(second, AdamAscent{gradient, w, mean, square, rule});
+      } else {
+        Device::map_entries(m, p * m, RootAscent<double>{by_second, w, mean, square, m, rule});
+      }
+    }
+    Device::map(first, AdamAscent{by_first, first_.data(), moments_[0].data(), moments_[1].data(), rule});
+    Device::wait();
+  }
+
+  static constexpr double kLeastPrecision = 0.1;             // of whitened variables, whose prior's is 1
+  static constexpr int64_t kKeptBytes = int64_t(1) << 25;  // of columns that a lane keeps between two passes
+
+  SvgpShape shape_;
   bool factored_ = false;             // factor_ holds those of second_
   bool inverted_ = false;             // inverse_ holds R^-1 of them
   bool kept_ = false, solved_ = false;  // lanes hold all their columns; what they hold is K_uf and V of this step

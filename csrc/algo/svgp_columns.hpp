@@ -212,27 +212,34 @@ struct NotAbove {
   LVM_HD bool operator()(int64_t i) const { return !(d[i] > least); }
 };
 
-// The ascent direction of W (column-major W^T, upper): d + 1 / diagonal, zero below.
-struct RootGradient {
-  double* d;
-  const double* w;
-  int64_t m;
-  LVM_HD void operator()(int64_t i, int64_t column) const {
-    const int64_t j = column % m, at = column * m + i;
-    d[at] = i > j ? 0.0 : d[at] + (i == j ? 1.0 / w[at] : 0.0);
-  }
-};
 // One step of Adam uphill; D. Kingma, J. Ba (2015), "Adam: a method for stochastic optimization", algorithm 1 with the order
 // of operations at the end of section 2.
+struct AdamRule {
+  double rate, beta_1, beta_2, epsilon;  // rate: that of the step, corrections included
+  LVM_HD void step(double gradient, double& theta, double& m, double& v) const {
+    const double g = -gradient;
+    m += (1.0 - beta_1) * (g - m);
+    v += (1.0 - beta_2) * (g * g - v);
+    theta -= rate * m / (sqrt_(v) + epsilon);
+  }
+};
 struct AdamAscent {
   const double* gradient;
   double *theta, *m, *v;
-  double rate, beta_1, beta_2, epsilon;  // rate: that of the step, corrections included
-  LVM_HD void operator()(int64_t i) const {
-    const double g = -gradient[i];
-    m[i] += (1.0 - beta_1) * (g - m[i]);
-    v[i] += (1.0 - beta_2) * (g * g - v[i]);
-    theta[i] -= rate * m[i] / (sqrt_(v[i]) + epsilon);
+  AdamRule rule;
+  LVM_HD void operator()(int64_t i) const { rule.step(gradient[i], theta[i], m[i], v[i]); }
+};
+// Of W^T (column-major, upper) by d + 1 / diagonal.
+template <class G>
+struct RootAscent {
+  const G* d;
+  double *w, *mean, *square;
+  int64_t m;
+  AdamRule rule;
+  LVM_HD void operator()(int64_t i, int64_t column) const {
+    const int64_t j = column % m, at = column * m + i;
+    if (i > j) return;
+    rule.step(static_cast<double>(d[at]) + (i == j ? 1.0 / w[at] : 0.0), w[at], mean[at], square[at]);
   }
 };
 
