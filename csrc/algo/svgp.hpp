@@ -137,7 +137,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     const int64_t q = shape_.q, p = shape_.latents;
     Device::upload(point.z, centres_.reserve(point.m * q + q + 1), point.m * q);
     Device::column_centres(centres_.data(), point.m, q, centres_.data() + point.m * q);
-    Base::begin(point, q, centres_.data() + point.m * q, Device::lanes_for(batch.n), p, 1 + p);
+    Base::begin(point, batch.n, q, centres_.data() + point.m * q, Device::lanes_for(batch.n), p, 1 + p);
     // The factor of K_uu and the inverses of those of S^-1 side by side.
     const bool aside = shape_.natural && shape_.whitened && !shape_.diagonal && (factored_ || Device::kImmediate);
     lost_ = false;
