@@ -55,16 +55,17 @@ class Inducing {
   using Blas = typename Device::template Blas<U>;
   static constexpr bool kSame = std::is_same_v<A, double>;
 
-  // Kernels and points of this theta and z, and K_uu. At most so many lanes, which hold `matrices` m x m matrices each; a
-  // tile holds `columns` m-vectors for each of its rows. middle: of the inputs, (q,) on the device.
-  void begin(const InducingPoint& point, int64_t q, const double* middle, int64_t lanes, int64_t matrices, int64_t columns) {
+  // Kernels and points of this theta and z, and K_uu. n: rows to come. At most so many lanes, which hold `matrices` m x m
+  // matrices each; a tile holds `columns` m-vectors for each of its rows. middle: of the inputs, (q,) on the device.
+  void begin(const InducingPoint& point, int64_t n, int64_t q, const double* middle, int64_t lanes, int64_t matrices,
+             int64_t columns) {
     const KernelTree& tree = *point.tree;
     const int64_t m = m_ = point.m;
     q_ = q;
     middle_at_ = middle;
     const int64_t room = kLaneBytes / (matrices * m * m * static_cast<int64_t>(sizeof(double)));
     lanes_ = std::clamp<int64_t>(std::min(lanes, std::max<int64_t>(room, 4)), 1, Device::kLanes);
-    tile_ = Device::tile_rows(columns * m * static_cast<int64_t>(sizeof(A)));
+    tile_ = std::min(Device::tile_rows(columns * m * static_cast<int64_t>(sizeof(A))), (n + 63) / 64 * 64);
     if (!uu_ || !(uu_->kernel.tree() == tree)) {
       uu_ = std::make_unique<KernelOfPoints<Device, double>>(tree);
       lane_.clear();

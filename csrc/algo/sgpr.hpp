@@ -80,7 +80,7 @@ class SgprObjective : public Inducing<Device, A, SgprLane<Device, A>> {
   // d_theta (parameters,), d_z (m, q), on the host: overwritten. jitter: absolute, where to start; afterwards what was needed.
   Status evaluate(const SgprPoint& point, double& jitter, SgprResult* result, double* d_theta, double* d_z) {
     *result = {};
-    Base::begin(point.inducing, data_.q, middle_.data(), data_.n / kLaneRows, 1, 1);
+    Base::begin(point.inducing, data_.n, data_.q, middle_.data(), data_.n / kLaneRows, 1, 1);
     Status status = Base::factorise_inducing(point.inducing, jitter);
     if (!status) return status;
     if (data_.tile) tile_ = data_.tile;

@@ -141,7 +141,7 @@ class SvgpModel : public Inducing<Device, A, SvgpLane<Device, A>> {
     const int64_t q = shape_.q, p = shape_.latents;
     Device::upload(point.z, centres_.reserve(point.m * q + q + 1), point.m * q);
     Device::column_centres(centres_.data(), point.m, q, centres_.data() + point.m * q);
-    Base::begin(point, q, centres_.data() + point.m * q, Device::lanes_for(batch.n), p, 1 + p);
+    Base::begin(point, batch.n, q, centres_.data() + point.m * q, Device::lanes_for(batch.n), p, 1 + p);
     const bool natural = update.kind == SvgpUpdate::natural;
     const bool whole = shape_.natural && shape_.whitened && !shape_.diagonal;  // natural steps share what they need with the rest
     const bool before = natural && !likelihood.value;

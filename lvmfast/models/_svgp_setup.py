@@ -163,7 +163,7 @@ class Data:
         self.held = None if held is None else _Held(self, held)
         if state is not None:
             source.restore(state)
-        self.source, self.piece = source, piece
+        self.source, self.piece, self.on_gpu = source, piece, source.on_gpu
         self.n_total, self.q, self.dtype, self.device = source.n_total, source.q, source.dtype, source.device
         self.weighted = self.in_memory and sample_weight is not None
         self.total_weight = float(self.n_total)
@@ -224,7 +224,10 @@ class Data:
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise TypeError(f"validation must be a tuple (X, y), or (X, y, {self.known_name}), got {validation!r}")
         X, y, *own = validation
-        y = self.target.encode(np.asarray(_backend.to_numpy(y))) if not self._settings["raw_y"] else y
+        if self._classifies and not self._settings["raw_y"]:
+            y = _backend.like(self.target.encode(np.asarray(_backend.to_numpy(y))), X)
+        elif not (self._settings["raw_y"] or _backend.is_gpu(y)):
+            y = np.asarray(y)
         own = self._per_row(own[0], self.known_name) if own else None
         settings = {**self._settings, "device": "auto"}
         return as_source(X if is_sliced(X) else as_matrix(X, "validation X"), y, own, None, **settings)
