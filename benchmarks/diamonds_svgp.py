@@ -132,7 +132,7 @@ def train_peer(name: str, problem: Problem, start: Start, clock: Clock) -> None:
             return
 
 
-def train_ours(name: str, problem: Problem, start: Start, clock: Clock) -> None:
+def train_ours(name: str, problem: Problem, start: Start, clock: Clock, steps: int | None = None) -> None:
     """``SVGP.fit``, whose callback looks at the clock."""
     import lvmfast
 
@@ -143,7 +143,7 @@ def train_ours(name: str, problem: Problem, start: Start, clock: Clock) -> None:
         likelihood=kinds.Gaussian(start.noise_variance) if gaussian else kinds.Bernoulli(),
         inducing=problem.Z,
         batch_size=ROWS,
-        max_iter=10**6,
+        max_iter=steps or 10**6,  # the cosine schedule ends there
         optimizer="natural" if natural_of(name) else "adam",
         step_size=start.step_size or None,
         learning_rate=start.learning_rate,
@@ -186,7 +186,7 @@ def report_on(runs: list, task: str, n_threads: int, each: bool) -> None:
     )
     groups: dict = {}
     for run in runs:
-        settings = run["learning_rate"], run["step_size"]
+        settings = run["learning_rate"], run["step_size"], run.get("max_iter") or 0
         groups.setdefault((run["method"], run["dtype"], settings if each else ()), []).append(run)
     for (method, dtype, _), own in sorted(groups.items()):
         times = [min(reached(run, level) for run in own) for level in levels]
@@ -194,6 +194,7 @@ def report_on(runs: list, task: str, n_threads: int, each: bool) -> None:
         cells = "".join(f"{t:12.2f}" if np.isfinite(t) else f"{'-':>12}" for t in times)
         step = 1e3 * end["seconds"][-1] / (end["steps"][-1] - 1)
         rates = f"{end['learning_rate']:g}" + (f", {end['step_size']:g}" if natural_of(method) else "")
+        rates += f", cosine over {end['max_iter']} steps" if end.get("max_iter") else ""
         print(f"  {method + ' ' + dtype:32}{cells}{end['density'][-1]:13.4f}{step:11.1f}  {rates}")
 
 
@@ -217,6 +218,9 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--seconds", type=float, default=60.0, help="of training, per run")
     options.add_argument("--steps", type=int, help="of training, instead of seconds: to try settings on a busy machine")
+    options.add_argument(
+        "--max-iter", type=int, help="of ours: steps, over which the rates fall by the default schedule"
+    )
     options.add_argument("--inducing", type=int, default=500)
     options.add_argument("--learning-rates", nargs="*", type=float, help="of Adam; default: the best that was found")
     options.add_argument("--step-sizes", nargs="*", type=float, help="of natural gradients; 0: automatic, ours alone")
@@ -243,17 +247,21 @@ def one_run(method: str, problem: Problem, start: Start, arguments) -> None:
     """Train, print the end and write the record."""
     about = {"task": problem.task, "method": method, "dtype": start.dtype, "threads": arguments.threads}
     about |= {"learning_rate": start.learning_rate, "step_size": start.step_size}
+    about["max_iter"] = arguments.max_iter if method in OURS else None
     clock = Clock(arguments.steps or arguments.seconds, bool(arguments.steps))
     with threads(arguments.threads):
         try:
-            (train_ours if method in OURS else train_peer)(method, problem, start, clock)
+            if method in OURS:
+                train_ours(method, problem, start, clock, arguments.max_iter)
+            else:
+                train_peer(method, problem, start, clock)
         except Exception as error:  # a peer's factorisation may fail: what it had reached counts
             about["error"] = f"{type(error).__name__}: {error}"[:200]
     record = clock.record
     end = f"{record['density'][-1]:.4f} after {record['steps'][-1]} steps" if record["density"] else "nothing"
     print(" ".join(f"{name}={value}" for name, value in about.items()), "|", end, flush=True)
     if record["density"]:
-        name = "_".join(str(value) for value in list(about.values())[:6])
+        name = "_".join(str(value) for value in list(about.values())[:7])
         (arguments.results / f"{name}.json").write_text(json.dumps(about | record))
 
 
