@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-NAMES = ("cholesky", "update", "solve", "RBF", "RationalQuadratic", "Linear", "deep", "polya_gamma", "likelihood")
+NAMES = ("cholesky", "update", "solve", "RBF", "RationalQuadratic", "Linear", "deep", "polya_gamma")
 CASES = f"simulated and float64 and (test_parity.py and test_parity and ({' or '.join(NAMES)}))"
 
 
