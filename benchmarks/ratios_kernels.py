@@ -55,12 +55,12 @@ def keep_to(n: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:n])
 
 
-def compare(first, second, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds of the first and the ratios of the pairs; fast peers have more calls in a turn, slow ones fewer pairs."""
+def compare(first, second, rounds: int, turn: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds of the first and the ratios of the pairs; a turn of a fast peer has calls for `turn` seconds."""
     begun = time.perf_counter()
     second()
     seconds = time.perf_counter() - begun
-    rounds, calls = (min(rounds, 3), 1) if seconds > 2 else (rounds, int(np.clip(0.2 / seconds, 2, 200)))
+    rounds, calls = (min(rounds, 3), 1) if seconds > 2 else (rounds, int(np.clip(turn / seconds, 2, 200)))
     first_seconds, _, ratios = paired_ratios(first, second, rounds, calls)
     return first_seconds, ratios
 

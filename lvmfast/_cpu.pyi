@@ -227,6 +227,58 @@ class SgprObjective64(_SgprObjective[np.float64]): ...
 class SgprObjective32(_SgprObjective[np.float32]): ...
 class SgprObjective32in64(_SgprObjective[np.float32]): ...
 
+class _Svgp(Generic[T]):
+    def __init__(self, inducing: int, q: int, latents: int, whitened: bool, diagonal: bool, natural: bool) -> None: ...
+    def q(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    def set_q(self, first: NDArray[np.float64], second: NDArray[np.float64]) -> None: ...
+    def moments(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+    def set_moments(
+        self,
+        m1: NDArray[np.float64],
+        v1: NDArray[np.float64],
+        m2: NDArray[np.float64],
+        v2: NDArray[np.float64],
+    ) -> None: ...
+    def step(
+        self,
+        tree: KernelTree,
+        theta: NDArray[np.float64],
+        z: NDArray[np.float64],
+        likelihood: Likelihood | MulticlassLikelihood | None,
+        given: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]] | None,
+        x: NDArray[T],
+        y: NDArray[T],
+        own: NDArray[T] | None,
+        weight: NDArray[np.float64] | None,
+        offset: NDArray[np.float64] | None,
+        scale: float,
+        coef: NDArray[np.float64],
+        centre: NDArray[np.float64],
+        spread: NDArray[np.float64],
+        update: NDArray[np.float64],
+        jitter: float,
+        first_jitter: float,
+        last_jitter: float,
+        least_pivot: float,
+        always: float,
+    ) -> tuple[
+        int,
+        int,
+        float,
+        float,
+        float,
+        NDArray[np.float64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+        NDArray[np.float64],
+        float,
+    ]: ...
+
+class Svgp64(_Svgp[np.float64]): ...
+class Svgp32(_Svgp[np.float32]): ...
+
 class GprPredictor:
     def __init__(
         self, tree: KernelTree, theta: NDArray[np.float64], x: NDArray[np.float64], a: NDArray[np.float64]

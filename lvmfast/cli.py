@@ -10,6 +10,7 @@ import sys
 DEMOS = {
     "gplvm": "1,000 handwritten digits on a two-dimensional map",
     "polya-gamma": "Bayesian logistic regression by Gibbs sampling, and what it should find",
+    "svgp": "sparse variational Gaussian processes: regression, classification and minibatches",
 }
 
 
@@ -68,6 +69,15 @@ def build_parser() -> argparse.ArgumentParser:
     polya_gamma.add_argument("--n-samples", type=int, default=1000, help="iterations of a chain (default: %(default)s)")
     polya_gamma.add_argument("--seed", type=int, default=0)
     polya_gamma.add_argument("--quiet", action="store_true")
+    svgp = demos.add_parser("svgp", help=DEMOS["svgp"], description=DEMOS["svgp"])
+    svgp.add_argument("--output", default="lvmfast-demo/svgp", help="folder for the pictures (default: %(default)s)")
+    svgp.add_argument(
+        "--inducing", type=int, default=12, help="inducing inputs of the first part (default: %(default)s)"
+    )
+    svgp.add_argument("--n", type=int, default=20_000, help="points of the last part (default: %(default)s)")
+    svgp.add_argument("--max-iter", type=int, default=400, help="steps of each fit (default: %(default)s)")
+    svgp.add_argument("--seed", type=int, default=0)
+    svgp.add_argument("--quiet", action="store_true")
     return parser
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "LvmfastError",
     "NonFiniteError",
     "NotPositiveDefiniteError",
+    "SourceEndedError",
 ]
 
 
@@ -55,6 +56,24 @@ class DeviceError(LvmfastError, RuntimeError):
 
 class DeviceMemoryError(LvmfastError, MemoryError):
     """The GPU has no room for what was asked; its memory pool is as usable as before."""
+
+
+class SourceEndedError(LvmfastError, ValueError):
+    """Data that are read in pieces ended before a fit did, or gave fewer rows than were asked for.
+
+    Attributes
+    ----------
+    batches, rows : int or None
+        How many came before the end, where they were counted.
+    """
+
+    def __init__(self, message: str, *, batches: int | None = None, rows: int | None = None):
+        super().__init__(message)
+        self.batches = batches
+        self.rows = rows
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.args, self.__dict__)
 
 
 class JitterWarning(RuntimeWarning):

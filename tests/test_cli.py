@@ -46,6 +46,16 @@ def test_polya_gamma_demo_writes_pictures(tmp_path, capsys):
     assert "r_hat" in text
 
 
+def test_svgp_demo_writes_pictures(tmp_path, capsys):
+    arguments = ["demo", "svgp", "--max-iter", "40", "--n", "2000", "--inducing", "8", "--output", str(tmp_path)]
+    assert cli.main(arguments) == 0
+    text = capsys.readouterr().out
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert [p.stem for p in pictures] == ["classification", "elbo", "minibatches", "regression"]
+    assert all(p.stat().st_size > 10_000 and str(p) in text for p in pictures)
+    assert "exact evidence" in text
+
+
 def test_polya_gamma_demo_finds_the_truth(tmp_path):
     found = polya_gamma.run(output=tmp_path, n=20_000, n_samples=300, quiet=True)
     np.testing.assert_allclose(found["model"].coef_[0], polya_gamma.TRUTH, atol=0.06)  # four standard deviations, about

@@ -26,11 +26,8 @@
 #include <utility>
 #include <vector>
 
-#include "algo/gp_outcome.hpp"
-#include "algo/gram.hpp"
-#include "algo/jitter.hpp"
+#include "algo/inducing.hpp"
 #include "algo/least_squares.hpp"
-#include "algo/sgpr_columns.hpp"
 
 namespace lvm {
 
@@ -48,12 +45,8 @@ struct SgprData {
 };
 
 struct SgprPoint {
-  const KernelTree* tree;
-  const double *theta, *z;  // on the host; z (m, q) row-major
-  int64_t m;
+  InducingPoint inducing;
   double noise;
-  JitterPolicy policy;
-  double least_pivot;  // of K_uu, relative to its mean diagonal: below it more jitter is needed
 };
 
 struct SgprResult {
@@ -61,9 +54,16 @@ struct SgprResult {
   double trace;  // sum_i k_ii - |v_i|^2
 };
 
+template <class Device, class A>
+struct SgprLane : InducingLane<Device, A> {
+  using InducingLane<Device, A>::InducingLane;
+  typename Device::template Scratch<A> x, k, w, turned, targets, fit, error, product;
+  typename Device::template Scratch<double> gram, right, weight, left, square, by_noise, totals;
+};
+
 // X: of the data; A: of what is done with tiles. What is m x m is in double.
 template <class Device, class X, class A>
-class SgprObjective {
+class SgprObjective : public Inducing<Device, A, SgprLane<Device, A>> {
  public:
   explicit SgprObjective(const SgprData<X>& data) : data_(data) {
     const int64_t q = data.q;
@@ -73,7 +73,6 @@ class SgprObjective {
     Device::column_centres(data.x, data.n, q, middle_.reserve(q + 1));
   }
 
-  int64_t inducing() const { return m_; }
   int64_t columns() const { return data_.columns; }
   int64_t basis() const { return data_.basis; }
   const SgprData<X>& data() const { return data_; }
@@ -81,8 +80,10 @@ class SgprObjective {
   // d_theta (parameters,), d_z (m, q), on the host: overwritten. jitter: absolute, where to start; afterwards what was needed.
   Status evaluate(const SgprPoint& point, double& jitter, SgprResult* result, double* d_theta, double* d_z) {
     *result = {};
-    Status status = begin(point, jitter);
+    Base::begin(point.inducing, data_.n, data_.q, middle_.data(), data_.n / kLaneRows, 1, 1);
+    Status status = Base::factorise_inducing(point.inducing, jitter);
     if (!status) return status;
+    if (data_.tile) tile_ = data_.tile;
     status = first_pass(point.noise, data_.fitc);
     if (!status) return status;
     solve_mean(point.noise, data_.fitc);
@@ -124,98 +125,26 @@ class SgprObjective {
   }
 
  private:
+  using Lane = SgprLane<Device, A>;
+  using Base = Inducing<Device, A, Lane>;
   template <class U>
   using Scratch = typename Device::template Scratch<U>;
   template <class U>
   using Blas = typename Device::template Blas<U>;
+  using Base::add_lanes, Base::factorise, Base::fetch, Base::kSame, Base::sandwich;
+  using Base::direct_, Base::k_uu_, Base::l_, Base::lane_, Base::lanes_, Base::m_, Base::numbers_, Base::tile_, Base::uu_;
   static constexpr double kLog2Pi = 1.8378770664093454836;
-  static constexpr bool kSame = std::is_same_v<A, double>;
 
-  // What one thread needs to go through tiles; all sums of a lane are its own.
-  struct Lane {
-    explicit Lane(const KernelTree& tree) : kernel(tree) {}
-    Kernel<Device, A> kernel;
-    typename Device::template KernelPoints<A> rows, cols;
-    Scratch<A> x, k, w, turned, targets, fit, error, product;
-    Scratch<double> gram, right, weight, left, square, by_noise, diagonal, d_x, d_z, d_theta, totals;
-    std::vector<typename Device::LeafSums> sums;
-  };
   struct Tile {
     const A* x;
     int64_t begin, count;
   };
 
-  // Kernels and points of this theta and z, and the factor of K_uu.
-  Status begin(const SgprPoint& point, double& jitter) {
-    const KernelTree& tree = *point.tree;
-    const int64_t m = m_ = point.m, q = data_.q;
-    const int64_t room = kLaneBytes / (m * m * static_cast<int64_t>(sizeof(double)));
-    lanes_ = std::clamp<int64_t>(std::min<int64_t>(data_.n / kLaneRows, std::max<int64_t>(room, 4)), 1, Device::kLanes);
-    tile_ = data_.tile ? data_.tile : Device::tile_rows(m * static_cast<int64_t>(sizeof(A)));
-    if (!uu_ || !(uu_->kernel.tree() == tree)) {
-      uu_ = std::make_unique<KernelOfPoints<Device, double>>(tree);
-      lane_.clear();
-    }
-    while (static_cast<int64_t>(lane_.size()) < lanes_) lane_.push_back(std::make_unique<Lane>(tree));
-    inputs_.reserve(tree.parameters + 1);
-    std::copy_n(point.theta, tree.parameters, inputs_.host());
-    inputs_.push(tree.parameters);
-    Device::upload(point.z, z_.reserve(m * q), m * q);
-    Device::map(m * q, CastTo<double, A>{z_.data(), z_tile_.reserve(m * q)});
-    if (!kSame) Device::map(m * q, CastTo<A, double>{z_tile_.data(), z_.data()});
-    uu_->kernel.set(inputs_.device());
-    uu_->pair.assign(z_.data(), m, nullptr, z_.data(), m, q);  // as different points: White is noise to all of them
-    uu_->pair.gram().values(k_uu_.reserve(m * m), m, false, nullptr);
-    for (int64_t s = 0; s < lanes_; ++s) {
-      Lane& lane = *lane_[s];
-      lane.kernel.set(inputs_.device());
-      lane.kernel.assign(lane.cols, z_tile_.data(), m, q, nullptr, middle_.data());
-    }
-    numbers_.reserve(m * m);
-    failure_.reserve(1);
-    Device::sums(1, m, DiagonalEntry<double>{k_uu_.data(), m}, numbers_.device());
-    numbers_.pull(1);
-    Device::wait();
-    const double mean = numbers_.host()[0] / static_cast<double>(m);
-    double* l = l_.reserve(m * m);
-    const Status status = escalate_jitter(point.policy, [&] { return mean; }, jitter, [&](double extra) {
-      Device::map(m * m, WithDiagonal{k_uu_.data(), l, m, extra});
-      return factorise(l, point.least_pivot * mean);
-    });
-    if (!status) return status;
-    Device::map(m, StoreDiagonal{l, m, numbers_.device()});
-    numbers_.pull(m);
-    Device::wait();
-    const auto [least, most] = std::minmax_element(numbers_.host(), numbers_.host() + m);
-    const double ratio = *most / *least * (*most / *least);
-    if (ratio > kMostRatio) return {Code::bad_diagonal, least - numbers_.host()};
-    direct_ = ratio < kDirectRatio;
-    Device::map(m * m, CastTo<double, A>{l, l_tile_.reserve(m * m)});
-    return {};
-  }
-
-  // In place, of the upper triangle (column-major).
-  Status factorise(double* a, double least) {
-    Device::potrf('U', m_, a, m_, failure_.data());
-    Device::note_first(m_, SmallPivot{a, m_, least}, failure_.data());
-    Device::map(1, StoreFailure{failure_.data(), numbers_.device()});
-    numbers_.pull(1);
-    Device::wait();
-    const int64_t lost = static_cast<int64_t>(numbers_.host()[0]);
-    if (lost > 0) return {Code::not_positive_definite, lost - 1};
-    return {};
-  }
-
   // f(lane, tile) for all tiles; those of a lane in order.
   template <class F>
   void each_tile(const F& f) {
-    const int64_t n = data_.n;
-    Device::for_lanes(lanes_, [&](int64_t s) {
-      const int64_t first = s * n / lanes_, last = (s + 1) * n / lanes_, tiles = (last - first + tile_ - 1) / tile_;
-      for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t begin = first + t * (last - first) / tiles, end = first + (t + 1) * (last - first) / tiles;
-        f(*lane_[s], Tile{inputs_of(*lane_[s], begin, end - begin), begin, end - begin});
-      }
+    Base::each_tile(data_.n, [&](Lane& lane, int64_t begin, int64_t end) {
+      f(lane, Tile{inputs_of(lane, begin, end - begin), begin, end - begin});
     });
   }
   const A* inputs_of(Lane& lane, int64_t begin, int64_t count) {
@@ -231,12 +160,9 @@ class SgprObjective {
   // lane.k = K_uf of the tile, or V; the targets, weights and what is left of the variances (0 without V).
   typename Device::template Gram<A> fill(Lane& lane, const Tile& tile, double noise, bool fitc, bool solve, bool scaled) {
     const int64_t m = m_, count = tile.count, q = data_.q, columns = data_.columns + data_.basis;
-    lane.kernel.assign(lane.rows, tile.x, count, q, nullptr, middle_.data());
-    lane.kernel.choose_distances(lane.rows, lane.cols);
-    typename Device::template Gram<A> gram{lane.kernel.prepared(), lane.rows, lane.cols, count, m, false};
     A* k = lane.k.reserve(m * tile_);
-    gram.values(k, m, false, nullptr);
-    if (solve) Blas<A>::trsm('L', 'U', 'T', m, count, A(1), l_tile_.data(), m, k, m);
+    auto gram = Base::covariances(lane, tile.x, count, k);
+    if (solve) Blas<A>::trsm('L', 'U', 'T', m, count, A(1), Base::l_tile(), m, k, m);
     A* targets = lane.targets.reserve(tile_ * columns + 1);
     Device::map(count * columns,
                 TargetEntry<X, A>{data_.x + tile.begin * q, data_.y + tile.begin * data_.columns, count, q, data_.columns,
@@ -290,7 +216,8 @@ class SgprObjective {
     numbers_.reserve(terms);
     fetch(totals, terms, totals_.data());
     for (int64_t k = 3; uniform && k < terms; ++k) totals_[k] *= weight;
-    Device::map(m * m, WithDiagonal{gram, b_.reserve(m * m), m, 1.0});
+    Device::copy(gram, b_.reserve(m * m), m * m);
+    Device::map(m, AddDiagonal<double>{b_.data(), m, 1.0});
     const Status status = factorise(b_.data(), 0.0);
     if (!status) return {Code::bad_diagonal, status.index};  // told from a lost pivot of K_uu
     Device::sums(1, m, LogDiagonal<double>{b_.data(), m}, numbers_.device());
@@ -372,10 +299,8 @@ class SgprObjective {
     if (p == 0) coef_there_.reserve(1);
     for (int64_t s = 0; s < lanes_; ++s) {
       Lane& lane = *lane_[s];
-      Device::zero(lane.d_z.reserve(m * q), m * q);
-      Device::zero(lane.d_theta.reserve(parameters + 1), parameters);
+      lane.zero_gradients(tile_, m, q, parameters);
       Device::zero(lane.totals.data(), 2);
-      Device::zero(lane.d_x.reserve(tile_ * q), tile_ * q);
       if (fitc) Device::zero(lane.gram.data(), m * m);
     }
     each_tile([&](Lane& lane, const Tile& tile) {
@@ -384,7 +309,7 @@ class SgprObjective {
       const A* k = lane.k.data();
       A *w = lane.w.reserve(m * tile_), *fit = lane.fit.reserve(tile_ * (d + p)), *error = lane.error.reserve(tile_ * d);
       double *weight = lane.weight.data(), *square = lane.square.reserve(tile_), *by_noise = lane.by_noise.reserve(tile_);
-      double *diagonal = lane.diagonal.reserve(tile_), *totals = lane.totals.data();
+      double* totals = lane.totals.data();
       const A* solution = eta_tile_.data();
       Blas<A>::gemm('T', 'N', count, d, m, A(1), k, m, solution, m, A(0), fit, count);
       Device::map(count, Residual<A>{lane.targets.data(), fit, count, d, p, coef_there_.data(), weight, error, square});
@@ -406,19 +331,18 @@ class SgprObjective {
       }
       if (!uniform) Device::sums(1, count, Value{by_noise}, totals + 1, true);
       Blas<A>::gemm('N', 'T', m, count, d, A(1), solution, m, error, count, A(1), w, m);
-      if (solve) Blas<A>::trsm('L', 'U', 'N', m, count, A(1), l_tile_.data(), m, w, m);
+      if (solve) Blas<A>::trsm('L', 'U', 'N', m, count, A(1), Base::l_tile(), m, w, m);
+      double* diagonal = lane.diagonal.data();
       Device::map(count, fitc ? Scaled{by_noise, 1.0, diagonal} : Scaled{weight, -0.5 * columns, diagonal});
-      lane.kernel.diagonal_vjp(tile.x, count, q, diagonal, lane.d_x.data(), lane.d_theta.data());
-      gram.pullback(gram.cotangent_of(w, m, Cotangent::direct), true, lane.sums);
-      lane.kernel.finish(lane.sums, lane.rows, tile.x, count, nullptr, lane.cols, z_tile_.data(), m, q, middle_.data(),
-                         lane.d_x.data(), lane.d_z.data(), lane.d_theta.data());
+      Base::pull_covariances(lane, gram, tile.x, count, w);
     });
-    pull_inducing();
+    inducing_cotangent();
+    Base::pull_inducing(e_.data());
   }
 
-  // The cotangent of K_uu and its pull-back.
-  void pull_inducing() {
-    const int64_t m = m_, d = data_.columns, q = data_.q, parameters = uu_->kernel.tree().parameters;
+  // The cotangent of K_uu in e_.
+  void inducing_cotangent() {
+    const int64_t m = m_, d = data_.columns;
     const double columns = static_cast<double>(d);
     double* e = e_.data();
     const double* square = nullptr;
@@ -430,36 +354,13 @@ class SgprObjective {
                                data_.fitc ? 0.0 : -0.5 * columns, e});
     sandwich(e);
     Blas<double>::gemm('N', 'T', m, m, d, -0.5, eta_.data(), m, eta_.data(), m, 1.0, e, m);
-    auto gram = uu_->pair.gram();
-    gram.pullback(gram.cotangent_of(e, m, Cotangent::direct), true, sums_);
-    uu_->pair.finish(sums_, d_first_.reserve(m * q), d_second_.reserve(m * q), d_theta_there_.reserve(parameters + 1));
-  }
-
-  // e = L^-T e L^-1, for a symmetric one.
-  void sandwich(double* e) {
-    const int64_t m = m_;
-    Device::for_parts(m, [&](int64_t begin, int64_t end) {
-      Blas<double>::trsm('L', 'U', 'N', m, end - begin, 1.0, l_.data(), m, e + begin * m, m);
-    });
-    Device::for_parts(m, [&](int64_t begin, int64_t end) {
-      Blas<double>::trsm('R', 'U', 'T', end - begin, m, 1.0, l_.data(), m, e + begin, m);
-    });
-    Device::symmetrise(e, m);
   }
 
   // All gradients to the host.
   void gather(double noise, double* d_theta, double* d_z, SgprResult* result) {
-    const int64_t m = m_, q = data_.q, parameters = uu_->kernel.tree().parameters;
-    Scratch<double>& all = right_;  // its content is not needed any more
-    double* sum = all.reserve(std::max(m * q, parameters + 4));
-    numbers_.reserve(m * q + parameters + 3);
-    add_lanes(m * q, [](Lane& lane) { return lane.d_z.data(); }, sum);
-    Device::map(m * q, AddTo<double>{d_first_.data(), sum});
-    Device::map(m * q, AddTo<double>{d_second_.data(), sum});
-    fetch(sum, m * q, d_z);
-    add_lanes(parameters, [](Lane& lane) { return lane.d_theta.data(); }, sum);
-    Device::map(parameters, AddTo<double>{d_theta_there_.data(), sum});
-    fetch(sum, parameters, d_theta);
+    const int64_t m = m_;
+    Base::gather_gradients(d_theta, d_z);
+    double* sum = Base::gathered_.data();
     double totals[4];
     add_lanes(2, [](Lane& lane) { return lane.totals.data(); }, sum);
     Device::sums(1, m * data_.columns, Square<double>{gamma_.data()}, sum + 2);
@@ -474,42 +375,13 @@ class SgprObjective {
     }
   }
 
-  // out = the sum over lanes of `part`, in their order.
-  template <class F>
-  void add_lanes(int64_t size, const F& part, double* out) {
-    Device::copy(part(*lane_[0]), out, size);
-    for (int64_t s = 1; s < lanes_; ++s) Device::map(size, AddTo<double>{part(*lane_[s]), out});
-  }
-  void fetch(const double* from, int64_t size, double* to) {
-    numbers_.reserve(size);
-    Device::copy(from, numbers_.device(), size);
-    numbers_.pull(size);
-    Device::wait();
-    std::copy_n(numbers_.host(), size, to);
-  }
-
   static constexpr int64_t kLaneRows = 256;                   // at least so many for a lane
-  static constexpr int64_t kLaneBytes = int64_t(1) << 27;     // of the m x m matrices of all lanes, about
   static constexpr double kLost = kSame ? 1e-6 : 0.3;         // of a sum, where a difference has lost too much
-
-  // Of the squares of the largest and the least entry of L's diagonal, which tells of the condition of K_uu: up to
-  // kDirectRatio the product E K_uf loses nothing that counts; beyond, L^-T (L^T E L) V takes its place, which loses the
-  // root of it, for twice the flops; beyond kMostRatio float tiles cannot do it.
-  static constexpr double kDirectRatio = kSame ? 1e7 : 3e2, kMostRatio = kSame ? 1e300 : 1e5;
-
   SgprData<X> data_;
-  bool direct_ = true;
-  int64_t m_ = 0, lanes_ = 1, tile_ = 0;
   double log_det_ = 0, quad_ = 0, reduced_square_ = 0;
   std::vector<double> totals_, coef_;
-  std::unique_ptr<KernelOfPoints<Device, double>> uu_;
-  std::vector<std::unique_ptr<Lane>> lane_;
-  typename Device::template Shared<double> inputs_, numbers_;
-  Scratch<int> failure_;
-  Scratch<A> z_tile_, l_tile_, e_tile_, eta_tile_;
-  Scratch<double> shift_, centre_, scale_, middle_, z_, k_uu_, l_, gram_, b_, inverse_, e_, right_, gamma_, eta_, coef_there_;
-  Scratch<double> totals_there_, d_first_, d_second_, d_theta_there_;
-  std::vector<typename Device::LeafSums> sums_;
+  Scratch<A> e_tile_, eta_tile_;
+  Scratch<double> shift_, centre_, scale_, middle_, gram_, b_, inverse_, e_, right_, gamma_, eta_, coef_there_, totals_there_;
 };
 
 }  // namespace lvm

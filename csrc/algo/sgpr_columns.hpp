@@ -177,14 +177,17 @@ struct Scaled {
   LVM_HD void operator()(int64_t i) const { out[i] = factor * a[i]; }
 };
 
-// Square matrices of which the upper triangle (column-major) counts: on + diagonal; or 1 + the first pivot that is
-// not above `least`.
-struct WithDiagonal {
-  const double* a;
-  double* out;
+// Square matrices of which the upper triangle (column-major) counts: their diagonals; the first pivot that is not above
+// `least`.
+template <class G>
+struct AddDiagonal {  // of matrices that follow each other; i over all their diagonals
+  G* a;
   int64_t m;
   double diagonal;
-  LVM_HD void operator()(int64_t at) const { out[at] = a[at] + (at / m == at % m ? diagonal : 0.0); }
+  LVM_HD void operator()(int64_t i) const {
+    G& entry = a[i / m * m * m + i % m * (m + 1)];
+    entry = static_cast<G>(static_cast<double>(entry) + diagonal);
+  }
 };
 struct StoreDiagonal {
   const double* a;

@@ -49,7 +49,7 @@ void bind_sgpr_objective(py::module_& m, const char* name) {
             check_shape(theta, {tree.parameters}, "theta");
             check_shape(z, {-1, object.data().q}, "z");
             PointArguments<Device, X>::check_dims(tree, object.data().q);
-            const SgprPoint point{&tree, theta.data(), z.data(), z.shape(0), noise, {first, last}, least_pivot};
+            const SgprPoint point{{&tree, theta.data(), z.data(), z.shape(0), {first, last}, least_pivot, 0.0}, noise};
             Array<double> d_theta(tree.parameters), d_z({z.shape(0), z.shape(1)});
             double *to_theta = d_theta.mutable_data(), *to_z = d_z.mutable_data();
             SgprResult result{};

@@ -1,6 +1,9 @@
 // Which arrays the bindings of a device take and return; the bindings themselves are written once.
 #pragma once
 
+#include <string>
+#include <type_traits>
+
 #include "bind/view_numpy.hpp"
 
 namespace lvm {
@@ -39,6 +42,9 @@ template <class Device, class T>
 const T* device_data_or_null(const py::object& object, std::initializer_list<py::ssize_t> shape, const char* name) {
   if (object.is_none()) return nullptr;
   const auto array = py::cast<DeviceArray<Device, T>>(object);
+  if constexpr (std::is_same_v<Device, Cpu>) {  // a converted copy would be gone with this function
+    if (array.ptr() != object.ptr()) throw py::type_error(std::string(name) + " must be a contiguous array of the right dtype");
+  }
   check_shape(array, shape, name);
   return array.data();
 }

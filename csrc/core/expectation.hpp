@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "core/likelihood.hpp"
+#include "core/predictive.hpp"
 
 namespace lvm {
 
@@ -172,6 +173,13 @@ struct PredictiveOf {
   R& value;
   template <class L>
   LVM_HD void operator()(const L& likelihood) const {
+    value = predictive_from_mode(likelihood, m, v, task.x, task.nodes);
+  }
+  LVM_HD void operator()(const StudentTLikelihood<R>& likelihood) const {
+    value = predictive_student(likelihood.y - m, v, likelihood.scale(), likelihood.nu);
+  }
+  template <class L>
+  LVM_HD void by_nodes(const L& likelihood) const {
     const R s = sqrt_(v), *x = task.x, *log_w = task.log_w();
     R most = -R(INFINITY), sum = R(0);  // sum exp(log w + log p - most)
     for (int64_t j = 0; j < task.nodes; ++j) {
@@ -201,7 +209,7 @@ struct PredictiveOf {
     if (v >= R(kWide)) {
       value = wide_log_probability(task.constants, likelihood.sign * m, v);
     } else {
-      operator()<BernoulliLogit<R>>(likelihood);
+      by_nodes(likelihood);
     }
   }
   LVM_HD void operator()(const OrdinalLikelihood<R>& likelihood) const {

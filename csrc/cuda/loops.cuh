@@ -156,6 +156,12 @@ struct CopyLower {
   int64_t n;
   LVM_HD void operator()(int64_t at) const { to[at] = at % n <= at / n ? from[at] : T(0); }
 };
+template <class F>
+struct Entries {
+  F f;
+  int64_t rows;
+  LVM_HD void operator()(int64_t at) const { f(at % rows, at / rows); }
+};
 template <class T>
 struct MirrorLower {
   T* a;

@@ -50,10 +50,16 @@ struct Cpu {
   static void for_lanes(int64_t n, const F& f) {
     parallel_for(n, f);
   }
+  // As many lanes for n rows as serve the threads.
+  static int64_t lanes_for(int64_t n) {
+    int64_t lanes = 1;
+    while (lanes < std::min(threads(), kLanes) && 2 * lanes * 128 <= n) lanes *= 2;
+    return lanes;
+  }
   // f(begin, end) over [0, n), for BLAS calls that hold for any part.
   template <class F>
   static void for_parts(int64_t n, const F& f) {
-    for_ranges(n, 64, f);
+    for_ranges(n, std::clamp<int64_t>((n / 4 + 63) / 64 * 64, 64, 256), f);  // a call packs what stands on the other side
   }
   // Rows of a tile of so many bytes a row: it stays in the outer cache, with another one beside it.
   static int64_t tile_rows(int64_t row_bytes) {
@@ -65,6 +71,16 @@ struct Cpu {
   static void map(int64_t n, const F& f, int64_t grain = kMapGrain) {
     for_ranges(n, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) f(i);
+    });
+  }
+
+  // f(i, j) for i in [0, rows), j in [0, columns), likewise.
+  template <class F>
+  static void map_entries(int64_t rows, int64_t columns, const F& f) {
+    for_ranges(columns, std::max<int64_t>(1, 4 * kMapGrain / std::max<int64_t>(rows, 1)), [&](int64_t begin, int64_t end) {
+      for (int64_t j = begin; j < end; ++j) {
+        for (int64_t i = 0; i < rows; ++i) f(i, j);
+      }
     });
   }
 

@@ -35,6 +35,7 @@ struct Cuda {
   static void for_lanes(int64_t n, const F& f) {
     for (int64_t lane = 0; lane < n; ++lane) f(lane);
   }
+  static int64_t lanes_for(int64_t) { return 1; }
   template <class F>
   static void for_parts(int64_t n, const F& f) {
     f(int64_t(0), n);
@@ -47,6 +48,11 @@ struct Cuda {
   template <class F>
   static void map(int64_t n, const F& f, int64_t = 0) {
     cuda::map(n, f);
+  }
+  // f(i, j) for i in [0, rows), j in [0, columns); neighbours in i side by side.
+  template <class F>
+  static void map_entries(int64_t rows, int64_t columns, const F& f) {
+    cuda::map(rows * columns, cuda::Entries<F>{f, rows});
   }
   // out[w] = (or +=) sum over i in [0, n) of f(w, i), w < width; the order of the additions depends on n and width alone.
   template <class F>

@@ -7,9 +7,9 @@ import warnings
 import numpy as np
 
 from lvmfast import bijectors, kernels, priors
-from lvmfast.kernels._parameters import DEFAULT_BIJECTOR
+from lvmfast.kernels._parameters import Setting
 
-__all__ = ["kernel_from", "kernel_record"]
+__all__ = ["apply_settings", "kernel_from", "kernel_record", "settings_record"]
 
 
 def kernel_record(kernel, key: str, arrays: dict) -> dict:
@@ -30,26 +30,46 @@ def _record(kernel) -> dict:
         record["active_dims"] = [int(d) for d in kernel.active_dims]
     if hasattr(kernel, "degree"):
         record["degree"] = int(kernel.degree)
+    settings = settings_record(kernel)
+    if settings:
+        record["settings"] = settings
+    return record
+
+
+def settings_record(owner, stacklevel: int = 5) -> dict:
+    """How parameters of a kernel or likelihood are learned, where that is not the usual way, as JSON by name."""
     settings = {}
-    for name, parameter in kernel.parameters.items():
+    for name, parameter in owner.parameters.items():
+        usual = owner._default_settings.get(name, Setting())
         setting: dict = {}
         if parameter.fixed:
             setting["fixed"] = True
-        if parameter.bounds != (0.0, np.inf):
+        if parameter.bounds != usual.bounds:
             setting["bounds"] = list(parameter.bounds)
         for what, module in (("prior", priors), ("bijector", bijectors)):
             thing = getattr(parameter, what)
-            if thing is None or thing == DEFAULT_BIJECTOR:
+            if thing is None or thing == getattr(usual, what):
                 continue
             if getattr(module, type(thing).__name__, None) is not type(thing):
-                warnings.warn(f"the {what} {thing!r} of {name} is not saved", UserWarning, stacklevel=4)
+                warnings.warn(f"the {what} {thing!r} of {name} is not saved", UserWarning, stacklevel=stacklevel)
                 continue
             setting[what] = [type(thing).__name__, dict(vars(thing))]
         if setting:
             settings[name] = setting
-    if settings:
-        record["settings"] = settings
-    return record
+    return settings
+
+
+def apply_settings(owner, settings: dict) -> None:
+    """Set what :func:`settings_record` found."""
+    for name, setting in settings.items():
+        if setting.get("fixed"):
+            owner.fix(name)
+        if "bounds" in setting:
+            owner.set_bounds(name, *setting["bounds"])
+        for what, module in (("prior", priors), ("bijector", bijectors)):
+            if what in setting:
+                kind, options = setting[what]
+                getattr(owner, f"set_{what}")(name, getattr(module, kind)(**options))
 
 
 def kernel_from(record: dict | None, key: str, arrays: dict):
@@ -71,13 +91,5 @@ def _build(record: dict):
         return getattr(kernels, record["type"])(*(_build(part) for part in record["parts"]))
     options = {name: record[name] for name in ("active_dims", "degree") if name in record}
     kernel = getattr(kernels, record["type"])(**options)
-    for name, setting in record.get("settings", {}).items():
-        if setting.get("fixed"):
-            kernel.fix(name)
-        if "bounds" in setting:
-            kernel.set_bounds(name, *setting["bounds"])
-        for what, module in (("prior", priors), ("bijector", bijectors)):
-            if what in setting:
-                kind, options = setting[what]
-                getattr(kernel, f"set_{what}")(name, getattr(module, kind)(**options))
+    apply_settings(kernel, record.get("settings", {}))
     return kernel

@@ -5,5 +5,6 @@ from lvmfast.models.gplvm import GPLVM, FitStatus
 from lvmfast.models.gpr import GPR
 from lvmfast.models.logistic import PolyaGammaLogisticRegression
 from lvmfast.models.sgpr import SGPR
+from lvmfast.models.svgp import SVGP
 
-__all__ = ["GPLVM", "GPR", "SGPR", "FitStatus", "PolyaGammaGPClassifier", "PolyaGammaLogisticRegression"]
+__all__ = ["GPLVM", "GPR", "SGPR", "SVGP", "FitStatus", "PolyaGammaGPClassifier", "PolyaGammaLogisticRegression"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numbers
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import validate_data
 
 from lvmfast import _backend
@@ -17,6 +16,7 @@ from lvmfast._validation import (
     check_positive,
 )
 from lvmfast.kernels import Kernel
+from lvmfast.models._labels import encode_labels
 
 __all__ = ["check_inputs", "check_labels", "check_parameters", "check_rows"]
 
@@ -74,24 +74,8 @@ def check_rows(model, X, y, reset=True):
 
 def check_labels(y, classes=None):
     """The two classes, and ``kappa = -1/2`` or ``1/2`` of every row."""
-    check_classification_targets(y)
-    kind = type_of_target(y, input_name="y", raise_unknown=True)
-    if kind != "binary":
-        raise ValueError(
-            f"Only binary classification is supported. The type of the target is {kind}; use one model per class, as "
-            "sklearn.multiclass.OneVsRestClassifier does"
-        )
-    found, index = np.unique(y, return_inverse=True)
-    if classes is None:
-        classes = found
-    else:
-        classes = np.unique(classes)
-        if len(classes) == 2 and not np.isin(found, classes).all():
-            raise ValueError(f"y must hold the classes {classes.tolist()}, got {found.tolist()}")
-        index = np.searchsorted(classes, found)[index]
-    if len(classes) != 2:
-        raise ValueError(f"y must hold two classes, got {len(classes)} class(es): {classes.tolist()}")
-    return classes, index.reshape(-1) - 0.5
+    classes, index = encode_labels(y, classes, binary=True)
+    return classes, index - 0.5
 
 
 def check_inputs(model, X) -> np.ndarray:

@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 from scipy.optimize import linprog
 from scipy.special import gammaln
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight
 
 from lvmfast._validation import as_float_array
+from lvmfast.models._labels import encode_labels
 
 LIKELIHOODS = ("bernoulli", "binomial", "negative-binomial")
 MIXED, FAILURES, SUCCESSES = 0, -1, 1  # of a row: some of both, only failures, only successes
@@ -145,16 +145,7 @@ def per_row(value, name: str, n: int, meaning: str) -> np.ndarray:
 
 def binary_labels(y):
     """The two classes, and 0 or 1 for every row."""
-    check_classification_targets(y)
-    kind = type_of_target(y, input_name="y", raise_unknown=True)
-    if kind != "binary":
-        raise ValueError(
-            f"Only binary classification is supported. The type of the target is {kind}: y must hold labels of two "
-            "classes; for more, wrap the model in sklearn.multiclass.OneVsRestClassifier"
-        )
-    classes, labels = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(f"y must hold labels of two classes, got one class, {classes[0]}")
+    classes, labels = encode_labels(y, binary=True)
     return classes, labels.astype(np.float64)
 
 

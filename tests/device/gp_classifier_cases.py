@@ -56,6 +56,13 @@ OPERATIONS = {
     "f": lambda m, X: m.predict_f(X),
     "samples": lambda m, X: m.sample_f(X, 3, random_state=5),
 }
+
+
+def all_of_them(m, X):
+    """Every operation of one fit."""
+    return tuple(function(m, X) for function in OPERATIONS.values())
+
+
 MODELS = {
     "kept": (KEPT, 100),
     "sparse, kept": ({**KEPT, "inducing": Z}, 1e4),
@@ -65,9 +72,8 @@ MODELS = {
     "gibbs": (GIBBS, 1e5),  # the condition of the prior's covariance
 }
 GP_CLASSIFIER = {
-    f"{model}: {what}": Case(data, whole(function, **params), N, CONDITION * condition)
-    for model, (params, condition) in MODELS.items()
-    for what, function in OPERATIONS.items()
+    name: Case(data, whole(all_of_them, **params), N, CONDITION * condition)
+    for name, (params, condition) in MODELS.items()
 }
 for name in ("sum", "product"):
     GP_CLASSIFIER[f"{name}: proba"] = Case(data, whole(OPERATIONS["proba"], name, **KEPT), N, CONDITION * 100)

@@ -82,6 +82,13 @@ OPERATIONS = {
     "sample": lambda m, _: m.sample(latents(m), 3, random_state=2),
     "sample, not joint": lambda m, _: m.sample(latents(m), 3, joint=False, include_noise=True, random_state=2),
 }
+
+
+def all_of_them(m, new):
+    """Every operation of one fit."""
+    return tuple(function(m, new) for function in OPERATIONS.values())
+
+
 SEARCHES = {
     "transform": lambda m, new: m.transform(new, return_std=True),
     "score": lambda m, new: {"score": m.score(new)},
@@ -107,12 +114,11 @@ GPLVM = {
     for share in (0.0, 0.3)
 }
 GPLVM |= {
-    f"{name}{', missing' if share else ''}: {what}": Case(
-        data(share), whole(function, kernel=KERNELS[name], missing="marginalize" if share else "raise"), N, CONDITION
+    f"{name}{', missing' if share else ''}": Case(
+        data(share), whole(all_of_them, kernel=KERNELS[name], missing="marginalize" if share else "raise"), N, CONDITION
     )
     for name in ("RBF", "sum")
     for share in (0.0, 0.3)
-    for what, function in OPERATIONS.items()
 }
 GPLVM |= {
     f"missing {share}, new {new}: {what}": Case(

@@ -75,6 +75,12 @@ CALLS = {
     "GPR.condition_on, y": lambda g: fitted_gpr().condition_on(I, g),
     "GPR.fantasize, Y": lambda g: fitted_gpr().fantasize(I, g),
     "GPR.pathwise_samples": lambda g: fitted_gpr().pathwise_samples()(g),
+    "SGPR.fit": lambda g: lvm.SGPR(inducing=I).fit(g, [0.0, 1.0]),
+    "SVGP.fit, X": lambda g: lvm.SVGP(inducing=I).fit(g, [0.0, 1.0]),
+    "SVGP.fit, y": lambda g: lvm.SVGP(inducing=I).fit(I, g),
+    "SVGP.fit, batches": lambda g: lvm.SVGP(inducing=I).fit(lambda: iter([(g, [0.0, 1.0])]), n_total=2),
+    "Poisson": lambda g: lvm.likelihoods.Poisson().log_density(I, g),
+    "Softmax": lambda g: lvm.likelihoods.Softmax(2).expected_log_density([0, 1], g, I),
 }
 
 

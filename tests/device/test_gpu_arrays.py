@@ -157,12 +157,15 @@ def test_streams(gpu, monkeypatch):
     X, y = gpu.asarray(POINTS), gpu.arange(4.0)
     expected = gpu.asnumpy(linalg.cholesky(rbf(X)))
     model = lvm.GPR(rbf, noise_variance=0.1, optimizer=None).fit(X, y)
-    mean = gpu.asnumpy(model.predict(X))
+    sparse = lvm.SVGP(rbf, inducing=POINTS, max_iter=1).fit(X, y)
+    mean, std = gpu.asnumpy(model.predict(X)), gpu.asnumpy(sparse.predict(X, return_std=True)[1])
     assert set(seen) == {gpu.cuda.get_current_stream().ptr}
     for _ in range(2):
         with gpu.cuda.Stream(non_blocking=True) as stream:
             seen.clear()
             result, again = linalg.cholesky(rbf(X)), model.predict(X)
+            std_again = sparse.predict(X, return_std=True)[1]
             assert set(seen) == {stream.ptr}
             stream.synchronize()
             assert same_bits(gpu.asnumpy(result), expected) and same_bits(gpu.asnumpy(again), mean)
+            assert same_bits(gpu.asnumpy(std_again), std)

@@ -14,6 +14,7 @@ from device.gpr_cases import GPR
 from device.logistic_cases import LOGISTIC
 from device.network_cases import NETWORKS
 from device.sgpr_cases import SGPR
+from device.svgp_cases import SVGP
 from helpers import observations, tolerance
 
 import lvmfast as lvm
@@ -26,6 +27,7 @@ CASES |= {f"logistic: {name}": case for name, case in LOGISTIC.items()}
 CASES |= {f"PolyaGammaGPClassifier: {name}": case for name, case in GP_CLASSIFIER.items()}
 CASES |= {f"SGPR: {name}": case for name, case in SGPR.items()}
 CASES |= {f"network: {name}": case for name, case in NETWORKS.items()}
+CASES |= {f"SVGP: {name}": case for name, case in SVGP.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 
@@ -59,6 +61,9 @@ def fitted(kind, xp, **params):
         return lvm.PolyaGammaGPClassifier(lvm.kernels.RBF(), **params).fit(place(X), place(Y[:, 0] > Y[0, 0]))
     if kind == "SGPR":
         return lvm.SGPR(lvm.kernels.RBF(), inducing=6, random_state=0, max_iter=2, **params).fit(place(X), place(Y))
+    if kind == "SVGP":
+        params = {"inducing": 6, "random_state": 0, "max_iter": 2, "batch_size": 8, **params}
+        return lvm.SVGP(lvm.kernels.RBF(), **params).fit(place(X), place(Y))
     return lvm.GPLVM(max_iter=2, **params).fit(place(Y))
 
 
@@ -94,6 +99,13 @@ ANSWERS = {
         "paths": lambda m, place: m.pathwise_samples(2, random_state=0)(place(NEW)),
         "attributes": lambda m, _: (m.inducing_, *m.inducing_posterior()),
     },
+    "SVGP": {
+        "predict": lambda m, place: m.predict(place(NEW), return_std=True),
+        "cov": lambda m, place: m.predict(place(NEW), return_cov=True),
+        "samples": lambda m, place: m.sample(place(NEW)),
+        "paths": lambda m, place: m.pathwise_samples(2, random_state=0)(place(NEW)),
+        "attributes": lambda m, _: (m.inducing_, *m.inducing_posterior()),
+    },
     "GPLVM": {
         "transform": lambda m, place: m.transform(place(Y[:3] + 0.1), return_std=True),
         "inverse": lambda m, place: m.inverse_transform(place(NEW), return_std=True),
@@ -107,7 +119,8 @@ ANSWERS = {
         "attributes": lambda m, _: (m.omega_draws_, {"coef": m.coef_draws_, "r_hat": m.r_hat_}),
     },
 }
-KINDS = {"GPR": lvm.GPR, "SGPR": lvm.SGPR, "GPLVM": lvm.GPLVM, "logistic": lvm.PolyaGammaLogisticRegression}
+KINDS = {"GPR": lvm.GPR, "SGPR": lvm.SGPR, "SVGP": lvm.SVGP, "GPLVM": lvm.GPLVM}
+KINDS |= {"logistic": lvm.PolyaGammaLogisticRegression}
 KINDS |= dict.fromkeys(CLASSIFIERS, lvm.PolyaGammaGPClassifier)
 
 

@@ -61,7 +61,7 @@ DATA = [
     ((X[:0], y[:0]), {}, {}, "0 sample"),
     ((X, np.arange(30) % 3), {}, {}, "Only binary classification is supported. The type of the target is multiclass"),
     ((X, X[:, 0]), {}, {}, "Unknown label type: continuous"),
-    ((X, np.ones(30)), {}, {}, "two classes, got one class"),
+    ((X, np.ones(30)), {}, {}, "two classes, got 1 class"),
     ((X, y), {}, {"sample_weight": np.ones(29)}, "sample_weight"),
     ((X, y), {}, {"sample_weight": -np.ones(30)}, "Negative values"),
     ((X, y), {}, {"sample_weight": np.zeros(30)}, "(?i)weight.* (zero|non-zero)"),

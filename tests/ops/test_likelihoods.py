@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 from helpers import assert_near
 from reference import likelihoods as oracle
 
@@ -129,7 +131,7 @@ def test_small_variances(name, parameters, ys):
 
 @each
 def test_predictions(name, parameters, ys):
-    """log E p and the moments of y; quadrature has 60 nodes."""
+    """log E p and the moments of y; quadrature of the moments has 60 nodes."""
     model = make(name, parameters, n_nodes=60)
     for m, v in ((-0.6, 0.3), (1.1, 0.9)):
         for y in ys:
@@ -236,3 +238,40 @@ def test_gamma_shapes(shape):
     for y in (0.9, 1.3):
         expected = oracle.log_density("gamma", y, 0.2, shape=shape)
         assert_near(Gamma(shape).log_density([y], [0.2]), [expected], 1e-14, scale=10 + shape * 0.5)
+
+
+def log_poisson(y, f):
+    return y * f - np.exp(f) - scipy.special.gammaln(y + 1)
+
+
+NARROW = [
+    (likelihoods.Custom(log_poisson), [0.0, 20.0], log_poisson),
+    (likelihoods.Poisson(), [0.0, 100.0, 1e4], lambda y, f: scipy.stats.poisson(np.exp(f)).logpmf(y)),
+    (likelihoods.StudentT(0.01, 3.0), [-20.0, 0.6], lambda y, f: scipy.stats.t(3.0, f, 0.01).logpdf(y)),
+    (likelihoods.StudentT(0.01, 1e3), [-0.2, 0.6], lambda y, f: scipy.stats.t(1e3, f, 0.01).logpdf(y)),
+    (likelihoods.Gamma(200.0), [1e-3, 5.0], lambda y, f: scipy.stats.gamma(200.0, scale=np.exp(f) / 200).logpdf(y)),
+    (
+        likelihoods.NegativeBinomial(0.01),
+        [0.0, 200.0],
+        lambda y, f: scipy.stats.nbinom(100, 1 / (1 + 0.01 * np.exp(f))).logpmf(y),
+    ),
+    (
+        likelihoods.Beta(300.0),
+        [0.02, 0.9],
+        lambda y, f: scipy.stats.beta(300 * scipy.special.expit(f), 300 * scipy.special.expit(-f)).logpdf(y),
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "ys", "log_p"), NARROW, ids=lambda a: type(a).__name__)
+def test_predictive_densities_of_narrow_likelihoods(model, ys, log_p):
+    """f is known far less well than one y would tell, or not at all, or y lies far from where f is."""
+    for m, v in ((0.5, 1e-8), (0.5, 0.3), (2.0, 4.0), (-3.0, 100.0)):
+        f = m + np.sqrt(v) * np.linspace(-40, 40, 400_001)
+        for y in ys:
+            with np.errstate(all="ignore"):
+                terms = np.nan_to_num(log_p(y, f), nan=-np.inf) - (f - m) ** 2 / (2 * v)
+            most = terms.max()
+            expected = most + np.log(np.exp(terms - most).sum() * (f[1] - f[0])) - 0.5 * np.log(2 * np.pi * v)
+            got = model.log_predictive_density([y], [m], [v])
+            np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-6, err_msg=f"{y} {m} {v}")

@@ -20,11 +20,10 @@ import pybind11
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUNTIME = sorted(HERE.glob("shim*.cpp")) + [ROOT / "csrc/device/blas.cpp", ROOT / "csrc/device/polya_gamma_tables.cpp"]
-OPERATIONS = ["bind/cuda_kernels", "bind/cuda_linalg", "cuda/gram_f64", "cuda/gram_f32", "cuda/cholesky_update"]
-OPERATIONS += ["cuda/polya_gamma", "cuda/context"]
+OPERATIONS = ["bind/cuda_kernels", "bind/cuda_linalg", "bind/cuda_likelihoods", "cuda/gram_f64", "cuda/gram_f32"]
+OPERATIONS += ["cuda/cholesky_update", "cuda/polya_gamma", "cuda/context"]
 MODELS = ["bind/cuda_models", "bind/cuda_logistic", "bind/cuda_gp_classifier", "bind/cuda_sgpr", "bind/cuda_svgp"]
 MODELS += ["bind/cuda_network"]
-OPERATIONS += ["bind/cuda_likelihoods", "cuda/polya_gamma", "cuda/context"]
 FLAGS = ["-std=c++17", "-O1", "-g", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wall", "-Wextra"]
 FLAGS += ["-Wno-psabi", "-Wno-unknown-pragmas", "-DLVM_SHIM", '-DLVM_VERSION="shim"', '-DLVM_COMPILER="host"']
 # The sanitizers see device memory only where it comes from malloc.

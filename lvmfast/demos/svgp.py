@@ -1,0 +1,172 @@
+"""Sparse variational Gaussian processes: ``lvmfast demo svgp``.
+
+Three problems of Tiao's handbook for sparse variational Gaussian processes and of the section that it leaves open:
+regression on Snelson's data, where the bounds below and above the exact evidence can be seen; classification of two
+classes that lie like bananas; and minibatches of many points with outliers, by a Student-t likelihood.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import make_moons
+
+from lvmfast import kernels, likelihoods, plot
+from lvmfast.datasets import load_snelson
+from lvmfast.models import GPR, SGPR, SVGP
+
+
+def run(*, output="lvmfast-demo/svgp", seed=0, inducing=12, n=20_000, max_iter=400, quiet=False) -> dict:
+    """Fit the three, say what came out and write the pictures to ``output``; returns what was measured."""
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    figures, numbers = {}, {}
+    for part in (
+        lambda: _regression(seed, inducing, max_iter),
+        lambda: _classification(seed, max_iter, quiet),
+        lambda: _minibatches(seed, n, max_iter, quiet),
+    ):
+        more_figures, more_numbers = part()
+        figures |= more_figures
+        numbers |= more_numbers
+    pictures = []
+    for name, figure in figures.items():
+        pictures.append(output / f"{name}.png")
+        figure.savefig(pictures[-1], dpi=110)
+    if not quiet:
+        for name, value in numbers.items():
+            print(f"{name:<58}{value}")
+        for path in pictures:
+            print(f"wrote {path}")
+    return {"numbers": numbers, "pictures": pictures}
+
+
+# Regression.
+
+
+def _regression(seed, inducing, max_iter):
+    X, y = load_snelson(return_X_y=True)
+    exact = GPR(kernels.RBF()).fit(X, y)
+    sparse = SGPR(kernels.RBF(), inducing=inducing, random_state=seed).fit(X, y)
+    # The same bound by steps: q(u) by natural gradients of length 1, the rest by Adam; and all by Adam.
+    settings = {"inducing": inducing, "random_state": seed, "max_iter": max_iter, "learning_rate": 0.03}
+    steps = {name: SVGP(kernels.RBF(), optimizer=name, **settings).fit(X, y) for name in ("natural", "adam")}
+    figures = {"regression": _curves(X, y, exact, sparse), "elbo": _bounds(exact, sparse, steps)}
+    numbers = {
+        "Snelson: exact evidence": f"{exact.log_marginal_likelihood_:.2f} nats",
+        f"  SGPR, {inducing} inducing inputs, below and above": f"{sparse.lower_bound_:.2f}, {sparse.upper_bound_:.2f}",
+        f"  SVGP, natural gradients, {max_iter} steps": f"{steps['natural'].lower_bound_:.2f}",
+        f"  SVGP, Adam alone, {max_iter} steps": f"{steps['adam'].lower_bound_:.2f}",
+    }
+    return figures, numbers
+
+
+def _curves(X, y, exact, sparse):
+    figure, ax = plot.new_figure((8, 4.8))
+    x = np.linspace(-1.0, 7.0, 400)
+    mean, std = sparse.predict(x[:, None], return_std=True)
+    std = np.sqrt(std**2 + sparse.noise_variance_)
+    ax.plot(X[:, 0], y, ".", color="0.4", ms=4, label="data")
+    ax.plot(x, mean, color="C0", lw=2, label="sparse: mean")
+    ax.fill_between(x, mean - 2 * std, mean + 2 * std, color="C0", alpha=0.2, lw=0, label="mean ± 2 σ of y")
+    ax.plot(x, exact.predict(x[:, None]), "k--", lw=1, label="exact: mean")
+    bottom = y.min() - 0.8
+    ax.plot(sparse.inducing_[:, 0], np.full(len(sparse.inducing_), bottom), "^", color="C3", label="inducing inputs")
+    ax.set(xlabel="x", ylabel="y", xlim=(x[0], x[-1]))
+    ax.legend(frameon=False, loc="upper right", fontsize="small")
+    return figure
+
+
+def _bounds(exact, sparse, steps):
+    figure, ax = plot.new_figure((8, 4.8))
+    for color, (name, model) in zip(("C0", "C1"), steps.items(), strict=True):
+        ax.plot(np.arange(1, len(model.elbo_curve_) + 1), model.elbo_curve_, color=color, label=f"SVGP, {name}")
+    ax.axhline(sparse.lower_bound_, color="C2", ls="--", label="SGPR: lower bound")
+    ax.axhline(exact.log_marginal_likelihood_, color="k", lw=1, label="exact evidence")
+    ax.set(xlabel="step", ylabel="ELBO (nats)", xscale="log")
+    ax.set_ylim(exact.log_marginal_likelihood_ - 250, exact.log_marginal_likelihood_ + 15)
+    ax.legend(frameon=False, loc="lower right")
+    return figure
+
+
+# Classification.
+
+
+def _classification(seed, max_iter, quiet):
+    X, y = make_moons(1000, noise=0.25, random_state=seed)
+    X_new, y_new = make_moons(1000, noise=0.25, random_state=seed + 1)
+    model = SVGP(
+        kernels.Matern52(lengthscale=[1.0, 1.0]),
+        likelihood="bernoulli",
+        inducing=30,
+        max_iter=max_iter,
+        random_state=seed,
+        verbose=not quiet,
+    ).fit(X, y)
+    density = model.log_predictive_density(X_new, y_new).mean()
+    figure, ax = plot.new_figure((7, 5.5))
+    low, high = X.min(axis=0) - 0.4, X.max(axis=0) + 0.4
+    grid = np.stack(np.meshgrid(np.linspace(low[0], high[0], 120), np.linspace(low[1], high[1], 100)), axis=-1)
+    probability = model.predict_proba(grid.reshape(-1, 2))[:, 1].reshape(grid.shape[:2])
+    filled = ax.contourf(grid[..., 0], grid[..., 1], probability, np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.6)
+    ax.contour(grid[..., 0], grid[..., 1], probability, [0.5], colors="k", linewidths=1.5)
+    for label, color in ((0, "C0"), (1, "C3")):
+        ax.plot(*X[y == label].T, ".", color=color, ms=4)
+    ax.plot(*model.inducing_.T, "o", mfc="none", mec="k", ms=8, label="inducing inputs")
+    ax.set(xlabel="$x_1$", ylabel="$x_2$")
+    ax.legend(frameon=False, loc="lower left")
+    figure.colorbar(filled, ax=ax, label="p(y = 1 | x)")
+    numbers = {
+        "Two bananas: accuracy on 1,000 new points": f"{model.score(X_new, y_new):.3f}",
+        "  log predictive density there": f"{density:.3f} nats a point",
+    }
+    return {"classification": figure}, numbers
+
+
+# Minibatches.
+
+
+def surface(X) -> np.ndarray:
+    """The function of two inputs that is to be found."""
+    return np.sin(3 * X[:, 0]) * np.cos(2 * X[:, 1]) + 0.5 * X[:, 0]
+
+
+def _minibatches(seed, n, max_iter, quiet):
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-3.0, 3.0, (n, 2))
+    y = surface(X) + 0.1 * rng.standard_t(2.0, n)
+    model = SVGP(
+        kernels.RBF(lengthscale=[1.0, 1.0]),
+        likelihood=likelihoods.StudentT(),
+        inducing=100,
+        batch_size=512,
+        max_iter=max_iter,
+        schedule="cosine",
+        early_stopping=True,
+        n_iter_no_change=20,
+        eval_every=20,
+        random_state=seed,
+        verbose=not quiet,
+    )
+    begun = time.perf_counter()
+    model.fit(X, y)
+    seconds = time.perf_counter() - begun
+    X_new = rng.uniform(-3.0, 3.0, (2000, 2))
+    error = float(np.sqrt(np.mean((model.predict(X_new) - surface(X_new)) ** 2)))
+    figure, first = plot.new_figure((8, 6))
+    first.remove()
+    first, second = figure.subplots(2, 1, sharex=True)
+    steps = np.arange(1, len(model.elbo_curve_) + 1)
+    first.plot(steps, model.elbo_curve_, color="C0", lw=0.8)
+    first.set_ylabel("ELBO of a batch (nats)")
+    first.set_ylim(np.quantile(model.elbo_curve_, 0.05), None)
+    checks = 20 * np.arange(1, len(model.validation_curve_) + 1)
+    second.plot(checks, model.validation_curve_, "o-", color="C3", ms=4)
+    second.set(xlabel="step", ylabel="held-out log density")
+    numbers = {
+        f"{n:,} points with outliers, batches of 512, {len(steps)} steps": f"{seconds:.1f} s",
+        "  error of the function (root mean square, noise 0.1 t₂)": f"{error:.4f}",
+    }
+    return {"minibatches": figure}, numbers

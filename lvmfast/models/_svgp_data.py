@@ -1,0 +1,274 @@
+"""Where the minibatches of a stochastic fit come from: arrays and memory maps, files read in slices, iterables."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast._validation import check_positive
+from lvmfast.exceptions import SourceEndedError
+from lvmfast.models._svgp_batches import Batch, IterableSource, Source
+from lvmfast.models._svgp_rows import ArraySource, RowSource, is_mapped, is_sliced
+from lvmfast.random import seed_of
+
+__all__ = [
+    "ArraySource",
+    "Batch",
+    "IterableSource",
+    "SlicedSource",
+    "Source",
+    "as_source",
+    "is_batches",
+    "is_mapped",
+    "is_sliced",
+    "split",
+]
+
+BLOCK_BYTES = 1 << 24  # a block of rows is read at once
+POOL_BLOCKS = 16  # that are mixed
+HELD_OUT_SPANS = 8  # at least so many pieces are held out of a file
+
+
+def is_batches(X, y) -> bool:
+    """Whether X, without y, is an iterable of batches or a callable that gives one."""
+    if y is not None or X is None or isinstance(X, (str, bytes)) or hasattr(X, "shape"):
+        return False
+    if isinstance(X, (list, tuple)):
+        return bool(X) and all(isinstance(item, dict) or _is_pair(item) for item in X)
+    return hasattr(X, "__iter__") or hasattr(X, "__getitem__") or callable(X)
+
+
+def _is_pair(item) -> bool:
+    """A tuple or list whose first entry is a matrix."""
+    return isinstance(item, (list, tuple)) and 2 <= len(item) <= 3 and len(getattr(item[0], "shape", ())) == 2
+
+
+def as_source(
+    X,
+    y=None,
+    known=None,
+    weight=None,
+    *,
+    batch_size=None,
+    seed=0,
+    n_total=None,
+    known_name=None,
+    device="auto",
+    dtype=None,
+    raw_y=False,
+    names=None,
+    state=None,
+) -> Source:
+    """The source for what was given; see the classes. ``state``: where to go on."""
+    common = {"known_name": known_name, "device": device, "dtype": dtype, "raw_y": raw_y, "names": names}
+    if is_batches(X, y):
+        if known is not None or weight is not None:
+            name = "sample_weight" if known is None else known_name or "known"
+            raise ValueError(f"{name} must be None, got an array; an iterable gives it with every batch")
+        return IterableSource(X, n_total, state=state, **common)
+    if y is None:
+        raise ValueError("y must be given unless X is an iterable of batches, got None")
+    if n_total is not None:
+        raise ValueError(f"n_total must be None with data of n rows, got {n_total!r}; it belongs to batches")
+    kind = SlicedSource if any(map(is_sliced, (X, y, known, weight))) else ArraySource
+    source = kind(X, y, known, weight, batch_size=batch_size, seed=seed, **common)
+    if state is not None:
+        source.restore(state)
+    return source
+
+
+class SlicedSource(RowSource):
+    """Data in files of which slices of rows can be had: datasets of HDF5, zarr arrays, anything of that kind.
+
+    X, y, known and weight have a shape, a dtype and ``array[start:stop]``, or are arrays; other parameters are those of
+    :class:`ArraySource`.
+
+    Notes
+    -----
+    Only contiguous slices are asked for, of whole chunks where these hold at most 16 MiB, and of at least
+    ``batch_size`` rows. In every pass these blocks come in a random order, some sixteen of them are in memory at a time
+    (a pool), and batches are drawn from a pool without replacement. Rows of one batch are so from few places of the
+    file: if its rows are sorted, store them in a random order.
+    """
+
+    def __init__(self, X, y, known=None, weight=None, **settings):
+        super().__init__(X, y, known, weight, **settings)
+        self._shapes = {name: None if a is None else tuple(a.shape) for name, a in self._fields.items()}
+        rows, chunk = self.n_total, _chunk_rows(X)
+        most = max(1, BLOCK_BYTES // (self.q * np.dtype(X.dtype).itemsize))
+        size = max(self.batch_size, min(chunk, most))
+        if chunk <= most or chunk <= self.batch_size:
+            size = chunk * -(-size // chunk)
+        self._block = min(size, rows)
+        starts = np.arange(0, rows, self._block)
+        self._take_spans(np.stack([starts, np.minimum(starts + self._block, rows)], axis=1))
+
+    def _take_spans(self, spans: np.ndarray) -> None:
+        self._blocks = spans
+        self._edges = np.concatenate([[0], np.cumsum(spans[:, 1] - spans[:, 0])])
+        self._keep(int(self._edges[-1]))
+        self._pool_at = None
+
+    # Reading.
+
+    def _read(self, name: str, start: int, stop: int) -> np.ndarray:
+        array, shape = self._fields[name], self._shapes[name]
+        if tuple(array.shape) != shape:
+            raise ValueError(
+                f"{name} must keep its shape {shape} during a fit, got {tuple(array.shape)}; copy the data"
+            )
+        piece = _backend.to_numpy(array[start:stop])
+        if np.ma.isMaskedArray(piece):  # of netCDF
+            piece = piece.astype(piece.dtype if piece.dtype.kind == "f" else np.float64).filled(np.nan)
+        piece = np.asarray(piece)
+        if piece.shape != (stop - start, *shape[1:]):
+            raise SourceEndedError(
+                f"{name}[{start}:{stop}] must have shape {(stop - start, *shape[1:])}, got {piece.shape}; the file may "
+                "be cut short, or still be written",
+                rows=start + len(piece) if piece.ndim else start,
+            )
+        return piece
+
+    def _gather(self, spans, names=None):
+        """The fields of slices, one after the other."""
+        found = []
+        for name in names or self._fields:
+            if self._fields[name] is None:
+                found.append(None)
+                continue
+            target, at = None, 0
+            for start, stop in spans:
+                piece = self._read(name, int(start), int(stop))
+                if len(spans) == 1:
+                    target = piece
+                    break
+                if target is None:
+                    target = np.empty((sum(int(b - a) for a, b in spans), *piece.shape[1:]), piece.dtype)
+                target[at : at + len(piece)] = piece
+                at += len(piece)
+            found.append(target)
+        return found
+
+    def _between(self, start, stop, names=None):
+        first, last = np.searchsorted(self._edges, [start, stop - 1], side="right") - 1
+        spans = self._blocks[first : last + 1].copy()
+        spans[0, 0] += start - self._edges[first]
+        spans[-1, 1] = self._blocks[last, 0] + stop - self._edges[last]
+        return self._gather(_joined(spans, self._block), names)
+
+    # Passes.
+
+    def _chosen(self, step):
+        parts = []
+        for epoch, first, last in self._spans(step):
+            while first < last:
+                arrays, order, start = self._pool(epoch, first)
+                rows = np.sort(order[first - start : min(last, start + len(order)) - start])
+                parts.append([None if a is None else a[rows] for a in arrays])
+                first += len(rows)
+                del arrays  # before the next pool is read
+        if len(parts) == 1:
+            return parts[0]
+        return [None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)]
+
+    def _pool(self, epoch: int, position: int):
+        """Arrays of the pool in which a position of a pass lies, their order, and the position of the first."""
+        if self._epoch != epoch:
+            blocks = self._blocks[self._order(epoch, len(self._blocks))]
+            ends = np.cumsum(blocks[:, 1] - blocks[:, 0])
+            starts = ends - (blocks[:, 1] - blocks[:, 0])
+            cuts = np.flatnonzero(np.diff(starts // (POOL_BLOCKS * self._block), prepend=-1))
+            self._layout, self._epoch, self._pool_at = (blocks, starts, cuts), epoch, None
+        blocks, starts, cuts = self._layout
+        k = int(np.searchsorted(starts[cuts], position, side="right")) - 1
+        if self._pool_at != k:
+            self._pool_at = self._pooled = None  # one at a time
+            spans = blocks[cuts[k] : cuts[k + 1] if k + 1 < len(cuts) else None]
+            arrays = self._gather(spans[np.argsort(spans[:, 0])])
+            count = int((spans[:, 1] - spans[:, 0]).sum())
+            self._pooled, self._pool_at = (arrays, self._order(epoch, count, k + 1), int(starts[cuts[k]])), k
+        return self._pooled
+
+    def restore(self, state: dict) -> None:
+        """Go on with the seed of ``state``."""
+        super().restore(state)
+        self._pool_at = None
+
+    def head(self, rows: int):
+        """Rows of up to 64 slices that lie evenly."""
+        n, count = self.n_total, max(1, min(64, rows))
+        if rows >= n:
+            return self._statistics(*self._between(0, n)[:3])
+        size = rows // count
+        starts = np.linspace(0, n - size, count).astype(np.int64)
+        parts = [self._statistics(*self._between(int(a), int(a) + size, tuple(self._fields)[:3])) for a in starts]
+        return tuple(None if c[0] is None else np.concatenate(c) for c in zip(*parts, strict=True))
+
+    def _split(self, fraction: float, rng, most) -> tuple[SlicedSource, SlicedSource]:
+        n = self.n_total
+        wanted = min(max(1, round(fraction * n)), n - 1, n if most is None else most)
+        size = max(1, min(self._block, min(wanted, n - wanted) // HELD_OUT_SPANS), n >> 20)
+        spans = np.array(
+            [(a, min(a + size, stop)) for start, stop in self._blocks for a in range(int(start), int(stop), size)]
+        )
+        order = rng.permutation(len(spans))
+        rows = np.cumsum(spans[order, 1] - spans[order, 0])
+        held = np.zeros(len(spans), bool)
+        held[order[: min(max(1, np.searchsorted(rows, wanted, side="right")), len(spans) - 1)]] = True
+        parts = []
+        for chosen in (_joined(spans[~held], self._block), spans[held]):
+            part = copy.copy(self)
+            part._take_spans(chosen)
+            parts.append(part)
+        return tuple(parts)
+
+
+def _joined(spans: np.ndarray, most: int) -> np.ndarray:
+    """Neighbouring slices as one, of at most ``most`` rows."""
+    joined = [list(spans[0])]
+    for start, stop in spans[1:]:
+        if start == joined[-1][1] and stop - joined[-1][0] <= most:
+            joined[-1][1] = stop
+        else:
+            joined.append([start, stop])
+    return np.array(joined)
+
+
+def _chunk_rows(array) -> int:
+    """Rows of a chunk of the file, 1 if it has none."""
+    chunks = getattr(array, "chunks", None)
+    try:
+        rows = chunks[0]
+        return max(1, int(max(rows) if isinstance(rows, tuple) else rows))
+    except (TypeError, IndexError, ValueError):
+        return 1
+
+
+def split(source: Source, fraction: float, rng, most: int | None = None) -> tuple[Source, Source]:
+    """A source without some rows, and one of these: for early stopping.
+
+    Parameters
+    ----------
+    source : Source
+        Of arrays: rows at random. Of files: slices at random. Of an iterable: ValueError.
+    fraction : float in (0, 1)
+        Of the rows to hold out: at least one, and not all.
+    rng : int, numpy.random.Generator or None
+    most : int, optional
+        Rows to hold out at most.
+
+    Returns
+    -------
+    rest, held_out : Source
+    """
+    if check_positive(fraction, "validation_fraction") >= 1:
+        raise ValueError(f"validation_fraction must lie between 0 and 1, got {fraction!r}")
+    if not isinstance(source, RowSource):
+        raise ValueError(
+            "validation data must be given with an iterable of batches, from which no rows can be held out, got none"
+        )
+    if source.n_total < 2:
+        raise ValueError(f"X must have at least 2 rows to hold some out for validation, got {source.n_total}")
+    return source._split(fraction, np.random.default_rng(seed_of(rng)), most)
