@@ -245,6 +245,10 @@ def held_out(posterior, likelihood, held) -> float:
         density = density.reshape(len(density), -1).sum(axis=1)
         weight = np.ones(len(density)) if batch.weight is None else _backend.to_numpy(batch.weight)
         total, count = total + float(weight @ density), count + float(weight.sum())
+    if not count > 0:
+        raise ValueError(
+            "sample_weight must be > 0 for some of the rows held out, got 0 for all; give validation=(X, y)"
+        )
     return total / count
 
 

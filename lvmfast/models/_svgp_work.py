@@ -105,7 +105,10 @@ class SvgpFitting:
                 message = "stopped by the callback"
             elif run.settled:
                 message = f"no better held-out density in {self.n_iter_no_change} checks"
-            self._finish(data, run, more, message, None)
+            try:
+                self._finish(data, run, more, message, None)
+            except (LvmfastError, ValueError) as later:  # the first error says more
+                raise run.error or later from None
         if run.error is not None:
             raise run.error
         if run.interrupted:
