@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import warnings
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from lvmfast import _backend
@@ -30,9 +29,10 @@ from lvmfast.models._gpr_mean import NAMES, Mean
 from lvmfast.models._gpr_objective import NOISE_FLOOR
 from lvmfast.models._gpr_paths import PosteriorPaths
 from lvmfast.models._gpr_start import check_noise_array, default_kernel, spread_of
+from lvmfast.models._sgpr_data import SgprData
 from lvmfast.models._sgpr_file import load_sgpr, save_sgpr
 from lvmfast.models._sgpr_fit import SgprStatus, first_state, search
-from lvmfast.models._sgpr_objective import SgprObjective, column_means
+from lvmfast.models._sgpr_objective import SgprObjective
 from lvmfast.models._sgpr_posterior import SgprPosterior, SparsePaths
 from lvmfast.models._sgpr_start import INITS, STATISTICS_ROWS, check_inducing, first_inducing, some_rows
 
@@ -201,7 +201,7 @@ class SGPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
             If k(Z, Z) cannot be factorised, or the bound is not finite where the fit starts.
         """
         begun = time.perf_counter()
-        data = _Data(self, X, y)
+        data = SgprData(self, X, y)
         some_X, some_Y = some_rows(data.X, STATISTICS_ROWS), some_rows(data.Y, STATISTICS_ROWS)
         noise = self._check_parameters(data.n, some_Y)
         inducing = check_inducing(self.inducing, data.n, data.q)
@@ -240,7 +240,7 @@ class SGPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         begun = time.perf_counter()
         check_is_fitted(self)
-        data = _Data(self, X, y)
+        data = SgprData(self, X, y)
         if not np.array_equal(data.mark(), self._state["mark"]):
             raise ValueError("X and y must be the data of the fit to resume it, got others; fit anew")
         if max_iter is not None:
@@ -275,7 +275,7 @@ class SGPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
             By theta; only with ``gradient``.
         """
         posterior = self._fitted()
-        data = _Data(self, X, y)
+        data = SgprData(self, X, y)
         if np.ndim(self.noise_variance_) and len(self.noise_variance_) != data.n:
             raise ValueError(f"X must have the {len(self.noise_variance_)} rows of noise_variance_, got {data.n}")
         objective = self._objective(data, self.kernel_, posterior.mean, posterior.X, self.noise_variance_, None)
@@ -487,42 +487,3 @@ class SGPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _output(self) -> tuple[np.dtype, bool]:
         return self._dtype, self._single
-
-
-class _Data:
-    """Checked data of a fit, on the device; NumPy arrays of the right kind are the caller's own."""
-
-    def __init__(self, model, X, y):
-        _backend.module_for(X=X, y=y)
-        self.on_gpu, self.device = _backend.is_gpu(X), _backend.check_device(model.device, X, y)
-        names = copy.copy(model)  # validate_data writes the names of the features
-        X_new, y_new = validate_data(
-            names,
-            _backend.to_numpy(X),
-            _backend.to_numpy(y),
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            order="C",
-            ensure_min_samples=1,
-        )
-        self._names = {k: vars(names).get(k) for k in ("n_features_in_", "feature_names_in_")}
-        double = y_new.dtype != np.float32 or X_new.dtype != np.float32
-        self.dtype = np.dtype(np.float64 if double else np.float32)
-        self.single = y_new.ndim == 1
-        self.n, self.q = X_new.shape
-        Y = np.ascontiguousarray(y_new, dtype=self.dtype).reshape(self.n, -1)
-        self.d = Y.shape[1]
-        self.X = _backend.to_device(np.ascontiguousarray(X_new, dtype=self.dtype), self.device)
-        self.Y = _backend.to_device(Y, self.device)
-
-    def name(self, model) -> None:
-        """Write the features' number and names to a model."""
-        for name, value in self._names.items():
-            vars(model).pop(name, None)
-            if value is not None:
-                setattr(model, name, value)
-
-    def mark(self) -> np.ndarray:
-        """Numbers that tell these data from others."""
-        return np.concatenate([[self.n, self.q, self.d], column_means(self.X), column_means(self.Y)])
