@@ -296,7 +296,7 @@ template <class T>
 NetworkFunctions<T> network_functions() {
   return {network_panel<T>, pack_weights<T>,    tap_product<T>, product_scratch<T>, tap_outer<T>, outer_scratch<T>,
           pull_activation<T>, adam<T>, rmsprop<T>, sgd<T>, square_sum<T>, winograd_weights<T>, winograd_product<T>,
-          winograd_outer<T>, winograd_scratch<T>};
+          winograd_outer<T>, winograd_scratch<T>, decoder_terms<T>, add_rows<T>, add_variance_slopes<T>};
 }
 template NetworkFunctions<double> network_functions<double>();
 template NetworkFunctions<float> network_functions<float>();
