@@ -104,9 +104,10 @@ void finish_rows(const TapProduct<T>& p, T* const* out, int64_t rows, int64_t fi
 template <class Step>
 void steps(const Step& step, int64_t begin, int64_t end) {
   using T = std::remove_reference_t<decltype(*step.theta)>;
-  const T scale = step.scale ? T(*step.scale) : T(1);
+  with_numbers<T>(step, [&](T scale, T rate) LVM_INLINE {
 #pragma GCC ivdep
-  for (int64_t i = begin; i < end; ++i) step.step(i, scale);
+    for (int64_t i = begin; i < end; ++i) step.step(i, scale, rate);
+  });
 }
 
 }  // namespace
