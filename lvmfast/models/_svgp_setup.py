@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from lvmfast import _backend
+from lvmfast._minibatches import Batch, as_source, is_batches, is_mapped, is_sliced, split
 from lvmfast._validation import (
     as_float_array,
     as_matrix,
@@ -21,7 +22,6 @@ from lvmfast._validation import (
 from lvmfast.kernels import Kernel
 from lvmfast.models._gpr_mean import NAMES as MEANS
 from lvmfast.models._sgpr_start import INITS, STATISTICS_ROWS
-from lvmfast.models._svgp_data import Batch, as_source, is_batches, is_mapped, is_sliced, split
 from lvmfast.models._svgp_target import Target, check_likelihood, kind_of
 
 HELD_OUT_ROWS = 1 << 16  # at most, for early stopping

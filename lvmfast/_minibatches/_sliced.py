@@ -1,4 +1,4 @@
-"""Where the minibatches of a stochastic fit come from: arrays and memory maps, files read in slices, iterables."""
+"""Batches of data in files that are read by slices of rows: HDF5, zarr and their like."""
 
 from __future__ import annotations
 
@@ -7,76 +7,14 @@ import copy
 import numpy as np
 
 from lvmfast import _backend
-from lvmfast._validation import check_positive
+from lvmfast._minibatches._rows import RowSource
 from lvmfast.exceptions import SourceEndedError
-from lvmfast.models._svgp_batches import Batch, IterableSource, Source
-from lvmfast.models._svgp_rows import ArraySource, RowSource, is_mapped, is_sliced
-from lvmfast.random import seed_of
 
-__all__ = [
-    "ArraySource",
-    "Batch",
-    "IterableSource",
-    "SlicedSource",
-    "Source",
-    "as_source",
-    "is_batches",
-    "is_mapped",
-    "is_sliced",
-    "split",
-]
+__all__ = ["SlicedSource"]
 
 BLOCK_BYTES = 1 << 24  # a block of rows is read at once
 POOL_BLOCKS = 16  # that are mixed
 HELD_OUT_SPANS = 8  # at least so many pieces are held out of a file
-
-
-def is_batches(X, y) -> bool:
-    """Whether X, without y, is an iterable of batches or a callable that gives one."""
-    if y is not None or X is None or isinstance(X, (str, bytes)) or hasattr(X, "shape"):
-        return False
-    if isinstance(X, (list, tuple)):
-        return bool(X) and all(isinstance(item, dict) or _is_pair(item) for item in X)
-    return hasattr(X, "__iter__") or hasattr(X, "__getitem__") or callable(X)
-
-
-def _is_pair(item) -> bool:
-    """A tuple or list whose first entry is a matrix."""
-    return isinstance(item, (list, tuple)) and 2 <= len(item) <= 3 and len(getattr(item[0], "shape", ())) == 2
-
-
-def as_source(
-    X,
-    y=None,
-    known=None,
-    weight=None,
-    *,
-    batch_size=None,
-    seed=0,
-    n_total=None,
-    known_name=None,
-    device="auto",
-    dtype=None,
-    raw_y=False,
-    names=None,
-    state=None,
-) -> Source:
-    """The source for what was given; see the classes. ``state``: where to go on."""
-    common = {"known_name": known_name, "device": device, "dtype": dtype, "raw_y": raw_y, "names": names}
-    if is_batches(X, y):
-        if known is not None or weight is not None:
-            name = "sample_weight" if known is None else known_name or "known"
-            raise ValueError(f"{name} must be None, got an array; an iterable gives it with every batch")
-        return IterableSource(X, n_total, state=state, **common)
-    if y is None:
-        raise ValueError("y must be given unless X is an iterable of batches, got None")
-    if n_total is not None:
-        raise ValueError(f"n_total must be None with data of n rows, got {n_total!r}; it belongs to batches")
-    kind = SlicedSource if any(map(is_sliced, (X, y, known, weight))) else ArraySource
-    source = kind(X, y, known, weight, batch_size=batch_size, seed=seed, **common)
-    if state is not None:
-        source.restore(state)
-    return source
 
 
 class SlicedSource(RowSource):
@@ -244,31 +182,3 @@ def _chunk_rows(array) -> int:
         return max(1, int(max(rows) if isinstance(rows, tuple) else rows))
     except (TypeError, IndexError, ValueError):
         return 1
-
-
-def split(source: Source, fraction: float, rng, most: int | None = None) -> tuple[Source, Source]:
-    """A source without some rows, and one of these: for early stopping.
-
-    Parameters
-    ----------
-    source : Source
-        Of arrays: rows at random. Of files: slices at random. Of an iterable: ValueError.
-    fraction : float in (0, 1)
-        Of the rows to hold out: at least one, and not all.
-    rng : int, numpy.random.Generator or None
-    most : int, optional
-        Rows to hold out at most.
-
-    Returns
-    -------
-    rest, held_out : Source
-    """
-    if check_positive(fraction, "validation_fraction") >= 1:
-        raise ValueError(f"validation_fraction must lie between 0 and 1, got {fraction!r}")
-    if not isinstance(source, RowSource):
-        raise ValueError(
-            "validation data must be given with an iterable of batches, from which no rows can be held out, got none"
-        )
-    if source.n_total < 2:
-        raise ValueError(f"X must have at least 2 rows to hold some out for validation, got {source.n_total}")
-    return source._split(fraction, np.random.default_rng(seed_of(rng)), most)

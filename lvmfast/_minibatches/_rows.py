@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse
 
 from lvmfast import _backend
+from lvmfast._minibatches._batch import Batch, Source
 from lvmfast._validation import check_integer
-from lvmfast.models._svgp_batches import Batch, Source
 from lvmfast.random import seed_of
 
 __all__ = ["ArraySource", "RowSource", "is_mapped", "is_sliced"]
