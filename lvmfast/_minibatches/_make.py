@@ -29,15 +29,35 @@ def as_source(
     raw_y=False,
     names=None,
     state=None,
+    ndim=None,
+    needs_y=True,
+    needs_total=True,
 ) -> Source:
-    """The source for what was given; see the classes. ``state``: where to go on."""
-    common = {"known_name": known_name, "device": device, "dtype": dtype, "raw_y": raw_y, "names": names}
-    if is_batches(X, y):
+    """The source for what was given; see the classes for what is not said here.
+
+    Parameters
+    ----------
+    X : array, memory map, dataset in a file, iterable of batches or callable
+    n_total : int, optional
+        Rows of the whole data, of batches that do not tell.
+    state : dict, optional
+        Of :meth:`Source.state`: where to go on.
+    ndim : int, optional
+        Dimensions that X must have. Default: any from 2 on, (n, ...).
+    needs_y : bool, default=True
+        Otherwise y is looked at nowhere, here or in batches, which may be X alone, and it is None in every batch.
+    needs_total : bool, default=True
+        Whether it is an error where batches do not tell ``n_total``; otherwise it is None then.
+    """
+    common = {"known_name": known_name, "device": device, "dtype": dtype, "names": names, "ndim": ndim}
+    common["raw_y"] = raw_y and needs_y
+    y = y if needs_y else None
+    if is_batches(X, y, needs_y=needs_y, ndim=ndim):
         if known is not None or weight is not None:
             name = "sample_weight" if known is None else known_name or "known"
             raise ValueError(f"{name} must be None, got an array; an iterable gives it with every batch")
-        return IterableSource(X, n_total, state=state, **common)
-    if y is None:
+        return IterableSource(X, n_total, state=state, needs_y=needs_y, needs_total=needs_total, **common)
+    if y is None and needs_y:
         raise ValueError("y must be given unless X is an iterable of batches, got None")
     if n_total is not None:
         raise ValueError(f"n_total must be None with data of n rows, got {n_total!r}; it belongs to batches")

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 
 from lvmfast import _backend
+from lvmfast._minibatches._batch import unmasked
 from lvmfast._minibatches._rows import RowSource
 from lvmfast.exceptions import SourceEndedError
 
@@ -31,7 +32,7 @@ class SlicedSource(RowSource):
     file: if its rows are sorted, store them in a random order.
     """
 
-    def __init__(self, X, y, known=None, weight=None, **settings):
+    def __init__(self, X, y=None, known=None, weight=None, **settings):
         super().__init__(X, y, known, weight, **settings)
         self._shapes = {name: None if a is None else tuple(a.shape) for name, a in self._fields.items()}
         rows, chunk = self.n_total, _chunk_rows(X)
@@ -57,10 +58,7 @@ class SlicedSource(RowSource):
             raise ValueError(
                 f"{name} must keep its shape {shape} during a fit, got {tuple(array.shape)}; copy the data"
             )
-        piece = _backend.to_numpy(array[start:stop])
-        if np.ma.isMaskedArray(piece):  # of netCDF
-            piece = piece.astype(piece.dtype if piece.dtype.kind == "f" else np.float64).filled(np.nan)
-        piece = np.asarray(piece)
+        piece = np.asarray(unmasked(_backend.to_numpy(array[start:stop])))  # a mask: of netCDF
         if piece.shape != (stop - start, *shape[1:]):
             raise SourceEndedError(
                 f"{name}[{start}:{stop}] must have shape {(stop - start, *shape[1:])}, got {piece.shape}; the file may "
@@ -84,17 +82,28 @@ class SlicedSource(RowSource):
                     break
                 if target is None:
                     target = np.empty((sum(int(b - a) for a, b in spans), *piece.shape[1:]), piece.dtype)
+                if (dtype := np.promote_types(target.dtype, piece.dtype)) != target.dtype:  # the first with a mask
+                    target = target.astype(dtype)
                 target[at : at + len(piece)] = piece
                 at += len(piece)
             found.append(target)
         return found
 
     def _between(self, start, stop, names=None):
+        return self._gather(_joined(self._spans_of(start, stop), self._block), names)
+
+    def _numbers(self, start, stop):
+        spans = self._spans_of(start, stop)
+        whole = spans[-1, 1] - spans[0, 0] == stop - start
+        return range(spans[0, 0], spans[-1, 1]) if whole else np.concatenate([np.arange(*span) for span in spans])
+
+    def _spans_of(self, start, stop) -> np.ndarray:
+        """The slices of the file, (k, 2), that hold these rows of the source."""
         first, last = np.searchsorted(self._edges, [start, stop - 1], side="right") - 1
         spans = self._blocks[first : last + 1].copy()
         spans[0, 0] += start - self._edges[first]
         spans[-1, 1] = self._blocks[last, 0] + stop - self._edges[last]
-        return self._gather(_joined(spans, self._block), names)
+        return spans
 
     # Passes.
 
@@ -102,17 +111,18 @@ class SlicedSource(RowSource):
         parts = []
         for epoch, first, last in self._spans(step):
             while first < last:
-                arrays, order, start = self._pool(epoch, first)
+                arrays, order, start, spans = self._pool(epoch, first)
                 rows = np.sort(order[first - start : min(last, start + len(order)) - start])
-                parts.append([None if a is None else a[rows] for a in arrays])
+                ends = np.cumsum(spans[:, 1] - spans[:, 0])
+                shift = (spans[:, 1] - ends)[np.searchsorted(ends, rows, side="right")]
+                parts.append([*(None if a is None else a[rows] for a in arrays), rows + shift])
                 first += len(rows)
                 del arrays  # before the next pool is read
-        if len(parts) == 1:
-            return parts[0]
-        return [None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)]
+        *fields, rows = (None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True))
+        return fields, rows
 
     def _pool(self, epoch: int, position: int):
-        """Arrays of the pool in which a position of a pass lies, their order, and the position of the first."""
+        """The pool in which a position of a pass lies: arrays, their order, the position of the first, slices."""
         if self._epoch != epoch:
             blocks = self._blocks[self._order(epoch, len(self._blocks))]
             ends = np.cumsum(blocks[:, 1] - blocks[:, 0])
@@ -124,9 +134,10 @@ class SlicedSource(RowSource):
         if self._pool_at != k:
             self._pool_at = self._pooled = None  # one at a time
             spans = blocks[cuts[k] : cuts[k + 1] if k + 1 < len(cuts) else None]
-            arrays = self._gather(spans[np.argsort(spans[:, 0])])
-            count = int((spans[:, 1] - spans[:, 0]).sum())
-            self._pooled, self._pool_at = (arrays, self._order(epoch, count, k + 1), int(starts[cuts[k]])), k
+            spans = spans[np.argsort(spans[:, 0])]
+            arrays = self._gather(spans)
+            order = self._order(epoch, int((spans[:, 1] - spans[:, 0]).sum()), k + 1)
+            self._pooled, self._pool_at = (arrays, order, int(starts[cuts[k]]), spans), k
         return self._pooled
 
     def restore(self, state: dict) -> None:

@@ -303,7 +303,11 @@ def test_bad_data():
     for make, error, message in (
         (lambda: ArraySource(X, Y[:4]), ValueError, r"y must have shape \(20,\) or \(20, d\), got \(4,\)"),
         (lambda: ArraySource(X, Y, weight=X), ValueError, r"sample_weight must have shape \(20,\)"),
-        (lambda: ArraySource(X[:, 0], Y), ValueError, r"X must have shape \(n, q\)"),
+        (lambda: ArraySource(X[:, 0], Y, ndim=2), ValueError, r"X must have shape \(n, q\) with q >= 1, got \(20,\)"),
+        (lambda: ArraySource(X[:, None], ndim=2), ValueError, r"shape \(n, q\) with q >= 1, got \(20, 1, 3\)"),
+        (lambda: ArraySource(X, ndim=4), ValueError, r"shape \(n, ...\) of 4 dimensions, .* got \(20, 3\)"),
+        (lambda: ArraySource(X[:, 0], Y), ValueError, r"shape \(n, ...\) of two dimensions or more"),
+        (lambda: ArraySource(X[:, None, :0]), ValueError, r"one number in a row, got \(20, 1, 0\)"),
         (lambda: ArraySource(X[:0], Y[:0]), ValueError, "at least one row"),
         (lambda: ArraySource(X, Y, batch_size=0), ValueError, "batch_size must be an integer >= 1"),
         (lambda: ArraySource(X, Y.astype(str)), TypeError, "y must hold real numbers"),
