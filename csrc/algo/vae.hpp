@@ -77,7 +77,7 @@ class Vae {
   // variances of features, which replace those averaged over a batch.
   const double* evaluate(const T* theta, const T* fixed, const T* x, int64_t n, const T* eps, int64_t samples, T* gradient) {
     forward(theta, fixed, x, n, eps, samples, gradient != nullptr);
-    if (gradient) backward(theta, x, n, eps, samples, gradient);
+    if (gradient) backward(theta, n, eps, samples, gradient);
     return terms_.data();
   }
 
@@ -220,7 +220,7 @@ class Vae {
   // Whether log variances are those of features.
   bool by_feature() const { return shape_.likelihood == RowLikelihood::gaussian && shape_.variance <= RowVariance::batch; }
 
-  void backward(const T* theta, const T* x, int64_t n, const T* eps, int64_t samples, T* gradient) {
+  void backward(const T* theta, int64_t n, const T* eps, int64_t samples, T* gradient) {
     const int64_t size = shape_.components, rows = n * samples, d = features();
     const double low = shape_.low, high = shape_.high;
     const DecoderTerms<T>& t = decoder_terms_;

@@ -42,7 +42,6 @@ void bind_vae_model(py::module_& m, const char* name) {
   using Model = Vae<Device, T>;
   using Object = Guarded<Model>;
   using Rows = DeviceArray<Device, T>;
-  using Terms = DeviceArray<Device, double>;
   // The log variances of features that were given.
   const auto fixed_of = [](const Model& vae, const py::object& fixed) -> const T* {
     const T* data = device_data_or_null<Device, T>(fixed, {vae.features()}, "fixed");
