@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "algo/vae.hpp"
@@ -127,7 +126,7 @@ void bind_vae_model(py::module_& m, const char* name) {
       .def(
           "train",
           [=](Object& self, Rows theta, py::object first_moment, py::object second_moment, const py::object& fixed, const Rows& x,
-              const std::optional<Array<int64_t>>& rows, int64_t batch, uint64_t seed, int64_t first_step, const Array<double>& rates,
+              const py::object& chosen, int64_t batch, uint64_t seed, int64_t first_step, const Array<double>& rates,
               const Array<double>& betas, const Array<double>& temperatures, int64_t kind, const Array<double>& numbers, double clip) {
             Model& vae = self.object;
             check_shape(theta, {vae.parameters()}, "theta");
@@ -138,12 +137,15 @@ void bind_vae_model(py::module_& m, const char* name) {
             check_shape(temperatures, {steps}, "temperatures");
             check_shape(numbers, {3}, "numbers");
             if (kind < 0 || kind > 2) throw py::value_error("kind must be 0, 1 or 2");
-            const int64_t n = rows ? rows->size() : x.shape(0);
-            if (n < 1 || steps < 1 || (rows ? batch < 1 || (n + batch - 1) / batch != steps : steps != 1)) {
+            const bool some = !chosen.is_none();
+            const auto rows = some ? py::cast<Array<int64_t>>(chosen) : Array<int64_t>();
+            if (some) check_shape(rows, {-1}, "rows");
+            const int64_t n = some ? rows.size() : x.shape(0);
+            if (n < 1 || steps < 1 || (some ? batch < 1 || (n + batch - 1) / batch != steps : steps != 1)) {
               throw py::value_error("rows must make as many batches as there are rates");
             }
-            for (int64_t i = 0; rows && i < n; ++i) {
-              if (rows->data()[i] < 0 || rows->data()[i] >= x.shape(0)) throw py::index_error("rows must be those of x");
+            for (int64_t i = 0; some && i < n; ++i) {
+              if (rows.data()[i] < 0 || rows.data()[i] >= x.shape(0)) throw py::index_error("rows must be those of x");
             }
             const VaeOptimizer optimizer{static_cast<VaeOptimizer::Kind>(kind),
                                          {numbers.data()[0], numbers.data()[1], numbers.data()[2]}, clip};
@@ -158,7 +160,7 @@ void bind_vae_model(py::module_& m, const char* name) {
             T* v = moment(second_moment, kind != VaeOptimizer::sgd, "v");
             T* parameters = theta.mutable_data();
             const T *variances = fixed_of(vae, fixed), *data = x.data();
-            const int64_t* index = rows ? rows->data() : nullptr;
+            const int64_t* index = some ? rows.data() : nullptr;
             Array<double> terms({static_cast<py::ssize_t>(steps), py::ssize_t(4)});
             double* out = terms.mutable_data();
             int64_t done;
