@@ -89,8 +89,8 @@ class Vae {
   }
 
   // k steps from step `first`, of rows rows[j batch, (j + 1) batch) of x (or, if rows is null, one with all n rows of x):
-  // out (k, 4) receives the means of terms before a step, and the norm of the gradient. Of the first `done` steps numbers were
-  // finite; later ones did nothing. rows and out: on the host.
+  // out (k, 4) receives the means of terms before a step and the norm of the gradient, NaN where nothing was done. Of the first
+  // `done` steps numbers were finite; later ones did nothing. rows and out: on the host.
   int64_t train(T* theta, T* m, T* v, const T* fixed, const T* x, int64_t n, const int64_t* rows, int64_t batch, uint64_t seed,
                 int64_t first, int64_t steps, const double* rates, const double* betas, const double* temperatures,
                 const VaeOptimizer& optimizer, double* out) {
@@ -124,18 +124,17 @@ class Vae {
         update(theta, m, v, gradient, optimizer);
       });
       recorded_ = now;
-      if (Device::kImmediate && *scale < 0) {
-        steps = j + 1;
-        break;
-      }
+      if (Device::kImmediate && *scale < 0) break;
     }
     out_.pull(4 * steps);
     Device::wait();
-    std::copy_n(out_.host(), 4 * steps, out);
-    for (int64_t j = 0; j < steps; ++j) {
-      if (!std::isfinite(out[4 * j]) || !std::isfinite(out[4 * j + 3])) return j;
+    int64_t done = 0;
+    for (const double* terms = out_.host(); done < steps; ++done, terms += 4, out += 4) {
+      if (!std::isfinite(terms[0]) || !std::isfinite(terms[3])) break;
+      std::copy_n(terms, 4, out);
     }
-    return steps;
+    std::fill_n(out, 4 * (steps - done), std::nan(""));
+    return done;
   }
 
  private:
@@ -267,7 +266,7 @@ class Vae {
       NetworkSteps<Device, T>::run(
           p, AdamStep<T>{theta, m, v, gradient, scale, 0, 1 - o.numbers[0], 1 - o.numbers[1], o.numbers[2], rate});
     } else if (o.kind == VaeOptimizer::rmsprop) {
-      NetworkSteps<Device, T>::run(p, RmspropStep<T>{theta, m, v, gradient, scale, 0, 1 - o.numbers[0], o.numbers[2], o.numbers[1], rate});
+      NetworkSteps<Device, T>::run(p, RmspropStep<T>{theta, m, v, gradient, scale, 0, 1 - o.numbers[0], o.numbers[1], o.numbers[2], rate});
     } else {
       NetworkSteps<Device, T>::run(p, SgdStep<T>{theta, m, gradient, scale, 0, o.numbers[0], rate});
     }
