@@ -128,7 +128,8 @@ def test_evidence_by_weights(dtype, rng):
     assert 0.6 < np.sqrt((((estimate - evidence) / errors) ** 2).mean()) < 1.5
 
 
-def test_doubly_reparameterised_gradient(rng):
+@pytest.mark.parametrize("beta", [1.0, 0.4])
+def test_doubly_reparameterised_gradient(rng, beta):
     """Its mean is that of the usual gradient, with less variance in the encoder's part; the decoder's is the same."""
     theta, fixed, x, _ = problem(rng, poor=0.3)
     usual, doubly = (compiled(model(iwae=True, dreg=dreg), 8) for dreg in (False, True))
@@ -136,7 +137,7 @@ def test_doubly_reparameterised_gradient(rng):
     pairs = []
     for _ in range(400):
         eps = rng.standard_normal((N, 8, D))
-        pairs.append([vae.evaluate(theta, fixed, x, eps, 1.0, 1.0, True)[1] for vae in (usual, doubly)])
+        pairs.append([vae.evaluate(theta, fixed, x, eps, beta, 1.0, True)[1] for vae in (usual, doubly)])
     a, b = np.moveaxis(pairs, 1, 0)
     assert_near(b[:, size:], a[:, size:], tolerance(float, 10))
     a, b = a[:, :size], b[:, :size]

@@ -12,7 +12,7 @@ import pytest
 from helpers import assert_near, tolerance
 from reference.vae import VARIANCES, derivative
 from scipy import stats
-from vaes import D, compiled, data, free, images, small, wide
+from vaes import FEATURES, D, compiled, data, free, images, small, wide
 
 BETA, TEMPERATURE = 0.7, 0.6
 OBJECTIVES = {"elbo": {}, "iwae": {"iwae": True}, "dreg": {"iwae": True, "dreg": True}}
@@ -21,6 +21,7 @@ VARIANTS |= {variance: ("gaussian", variance) for variance in VARIANCES}
 MODELS = {
     f"{name}, {objective}": small(*arguments, hidden=2, **options)
     for (name, arguments), (objective, options) in itertools.product(VARIANTS.items(), OBJECTIVES.items())
+    if (name, objective) != ("batch", "dreg")  # rows share a variance: the theorem does not hold
 }
 MODELS |= {f"convolutions, {objective}": images(**OBJECTIVES[objective]) for objective in ("elbo", "dreg")}
 MODELS |= {
@@ -28,7 +29,7 @@ MODELS |= {
     "Gumbel, feature": small("gaussian", "feature", categories=2),
 }
 NARROW = {"hidden": 2, "low": -0.4, "high": 0.3}
-PAIRS = zip([*VARIANCES[1:], "sample"], ["elbo", "iwae", "elbo", "dreg", "elbo", "dreg"], strict=True)
+PAIRS = zip([*VARIANCES[1:], "sample"], ["elbo", "iwae", "iwae", "dreg", "elbo", "dreg"], strict=True)
 CLAMPED = {
     f"clamps, {variance}, {objective}": small("gaussian", variance, **NARROW, **OBJECTIVES[objective])
     for variance, objective in PAIRS
@@ -91,7 +92,9 @@ def test_far_outside_the_clamps(dtype, rng):
     for variance in VARIANCES[1:]:
         model = small("gaussian", variance)
         theta, _, x, eps = data(model, rng, samples=2, dtype=dtype)
-        theta = theta * dtype(400)
+        theta[model.encoder.size - D : model.encoder.size] = 300, -200
+        last = theta[-(free(model) or FEATURES) :]
+        last[:] = np.resize([-150, 250], last.shape)
         terms, gradient = compiled(model, 2, dtype).evaluate(theta, None, x, eps, 1.0, 1.0, True)
         assert np.isfinite(gradient).all()
         assert_near(terms, model.terms(*wide((theta, None, x, eps))), tolerance(dtype, 1000))
@@ -123,7 +126,7 @@ def test_lanes(instruction_set, dtype, name, rng):
     exact = wide(arguments)
     terms, gradient = compiled(model, 3, dtype).evaluate(*arguments, BETA, 1.0, True)
     assert_near(terms, model.terms(*exact, BETA), tolerance(dtype, TERMS))
-    direction = rng.standard_normal(len(gradient))
+    direction = rng.choice([-1.0, 1.0], len(gradient)) / math.sqrt(len(gradient))
     along = derivative(lambda t: model.loss(exact[0] + t * direction, *exact[1:], BETA), np.zeros(()))
     scale = np.abs(gradient * direction).sum()
     assert_near(gradient.astype(float) @ direction, along, max(tolerance(dtype, 10), 1e-9), scale)
@@ -164,7 +167,7 @@ def test_divergence_by_monte_carlo(rng):
     m, s = model.encode(theta, x, {})
     z = m[:, None] + np.exp(s / 2)[:, None] * eps
     ratio = (stats.norm.logpdf(z, m[:, None], np.exp(s / 2)[:, None]) - stats.norm.logpdf(z)).sum(-1)
-    terms, _ = compiled(model).evaluate(theta, None, x, eps[:, :1], 1.0, 1.0, False)
+    terms, _ = compiled(model).evaluate(theta, None, x, eps[:, :1].copy(), 1.0, 1.0, False)
     errors = ratio.std(1) / math.sqrt(eps.shape[1])
     assert (np.abs(terms[:, 2] - ratio.mean(1)) < 5 * errors).all()
 
@@ -242,7 +245,7 @@ def test_training(dtype, name, rng):
     """The formulas upon `evaluate`'s gradients; in one call or five, the same bits; so is a step of given rows."""
     kind, numbers, clip, *moments = OPTIMIZERS[name]
     likelihoods = {ADAM: ("gaussian", "batch"), RMSPROP: ("bernoulli",), SGD: ("categorical",)}
-    model = small(*likelihoods[kind], iwae=bool(clip), dreg=bool(clip))
+    model = small(*likelihoods[kind], iwae=bool(clip), dreg=bool(clip) and kind != ADAM)
     if name == "RMSprop":
         model = small("gaussian", "shared", categories=3)
     state, fixed, x, rows = start(model, rng, moments, dtype)

@@ -166,9 +166,15 @@ class Vae:
         return -self.terms(*arguments)[:, 0].mean()
 
     def surrogate(self, theta, fixed, x, eps, beta, temperature):
-        """A function of theta whose derivative by the encoder's is the doubly reparameterised one."""
+        """A function of theta whose derivative by the encoder's is the doubly reparameterised one.
+
+        With ``w`` normalised and D_l the derivative of log w_l along z_l alone: ``sum_l w_l (D_l - beta score_l)``, and
+        ``E[w_l score_l] = E[w_l (1 - w_l) D_l]``, leave ``((1 - beta) w_l + beta w_l^2) D_l``; not for "batch", where
+        log w_l depends on every code.
+        """
         code = self.encode(theta, x, {})
-        weights = softmax(self.log_w(theta, fixed, x, eps, beta), axis=1) ** 2
+        w = softmax(self.log_w(theta, fixed, x, eps, beta), axis=1)
+        weights = (1 - beta) * w + beta * w**2
 
         def value(model, encoder):
             moved = np.concatenate([encoder, *self.parts(theta)[1:]])
