@@ -5,7 +5,8 @@
 //   loss = -(1/n) sum_i objective_i.
 //
 // Kingma & Welling (2014), eq. 7 and 10; Burda, Grosse & Salakhutdinov (2016), eq. 8 and 13; doubly reparameterised gradients
-// of the encoder: Tucker, Lawson, Gu & Maddison (2019), eq. 8. Codes of categories are relaxed (Jang, Gu & Poole, 2017), their
+// of the encoder: Tucker, Lawson, Gu & Maddison (2019), eq. 8, for any beta sum_l ((1 - beta) w~_l + beta w~_l^2) d log w_l / dz
+// dz, w~ = w / sum w (a code must not move other rows' weights: not for variances averaged over a batch). Codes of categories are relaxed (Jang, Gu & Poole, 2017), their
 // divergence is that of the categories.
 //
 // Parameters are one vector: the encoder's, the decoder's, free log variances. A step costs the passes of the two networks

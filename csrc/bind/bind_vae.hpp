@@ -23,6 +23,8 @@ void check_vae(const Vae<Device, T>& vae) {
   require(s.likelihood == RowLikelihood::gaussian || s.variance == RowVariance::fixed, "only a Gaussian likelihood has a variance");
   require(s.low < s.high, "low must be < high");
   require(!(s.weighted && s.categories), "codes of categories have no importance weights");
+  require(!(s.weighted && s.twice && s.variance == RowVariance::batch),
+          "doubly reparameterised gradients are not for variances averaged over a batch");
   require(vae.encoder().outputs() == vae.encoder_outputs(), "the encoder must have one output for each number of a code's law");
   for (int64_t i = 0; i < vae.encoder_outputs(); ++i) {
     require(vae.encoder().output_size(i) == s.components, "the encoder's outputs must have as many numbers as a code");

@@ -137,7 +137,7 @@ struct PullCodes {
         const double w = weight[r];
         d += beta * w * (static_cast<double>(z[at]) - (twice ? e / s : 0.0));
         if (twice) {
-          d *= w * n;
+          d *= 1 - beta + beta * (w * n);
         } else {
           by_log_var -= 0.5 * beta * w;
         }
