@@ -356,3 +356,5 @@ def test_errors(rng):
     np.testing.assert_array_equal(theta, kept)
     with pytest.raises(ValueError, match="weights"):
         compiled(small(categories=2, iwae=True))
+    with pytest.raises(ValueError, match="batch"):
+        compiled(small("gaussian", "batch", **OBJECTIVES["dreg"]))
