@@ -297,10 +297,11 @@ def test_not_finite(dtype, name, bad, rng):
 
 
 def test_gradient_that_overflows(rng):
-    """Terms are finite in float64, the gradient by the first kernel is not in float32: no step."""
+    """Hidden values of 1e30 that no output uses: terms are finite, the gradient by what would use them is not."""
     model = small("gaussian", "fixed")
     theta, fixed, x, _ = data(model, rng, dtype=np.float32)
-    x[0, 0] = 1.5e19
+    bias, kernel = np.split(theta[model.encoder.size + 2 * 3 :][: 3 + 3 * FEATURES], [3])
+    bias[:], kernel[:], x[0] = 1e30, 0, 1e10
     state = [theta, np.zeros_like(theta), np.zeros_like(theta)]
     before = copies(state)
     vae = compiled(model, 1, np.float32)
@@ -329,3 +330,31 @@ def test_threads_change_no_bit(dtype, set_num_threads, model, rng):
     for other in results[1:]:
         np.testing.assert_equal(other, results[0])
     assert free(model) == 0
+
+
+def test_errors(rng):
+    """What would be read or written beyond its end, and rows that are not there; arrays stay."""
+    model = small("gaussian", "fixed")
+    theta, fixed, x, eps = data(model, rng)
+    vae, step = compiled(model), (SEED, 0, [0.1], [1.0], [1.0], SGD, (0.0, 0.0, 0.0), 0.0)
+    for bad in (
+        (theta[1:], fixed, x, eps),
+        (theta, None, x, eps),
+        (theta, fixed[1:], x, eps),
+        (theta, fixed, x, eps[1:]),
+    ):
+        with pytest.raises(ValueError):
+            vae.evaluate(*bad, 1.0, 1.0, True)
+        with pytest.raises(ValueError):
+            vae.log_weights(*bad)
+    with pytest.raises(TypeError):
+        vae.evaluate(theta.astype(np.float32), fixed, x, eps, 1.0, 1.0, True)
+    kept = theta.copy()
+    for rows, error in (([len(x)], IndexError), ([-1], IndexError), ([], ValueError), ([0, 1, 2], ValueError)):
+        with pytest.raises(error):
+            vae.train(theta, None, None, fixed, x, np.array(rows, np.int64), 2, *step)
+    np.testing.assert_array_equal(theta, kept)
+    with pytest.raises(ValueError, match="weights"):
+        compiled(small(categories=2, iwae=True))
+    with pytest.raises(ValueError, match="batch"):
+        compiled(small("gaussian", "batch", **OBJECTIVES["dreg"]))

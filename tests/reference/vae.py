@@ -194,17 +194,20 @@ class Vae:
         return gradient
 
     def linear_clamps(self, theta, *arguments):
-        """Slope 1 inside; outside only where a step against the derivative by the clamped number leads back."""
+        """Slope 1 inside; outside only where a step against the derivative by the clamped number leads back.
+
+        The decoder's clamp comes first, as that derivative goes through it.
+        """
         seen, lines = {}, {}
         self.terms(theta, *arguments, seen)
         value = self.surrogate(theta, *arguments) if self.dreg else None
-        for name, raw in seen.items():
+        for name, raw in reversed(seen.items()):
             if (raw > self.low).all() and (raw < self.high).all():
                 lines[name] = raw, 1.0
                 continue
 
             def shifted(by, name=name):
-                model = replace(self, frozen={f"{name} +": by})
+                model = replace(self, frozen=lines | {f"{name} +": by})
                 if name == "encoder" and self.dreg:
                     return value(model, model.parts(theta)[0])
                 return model.loss(theta, *arguments)
