@@ -78,7 +78,8 @@ def build_networks(model, shape: tuple[int, ...], width: int, seeds, dtype, devi
     if not discrete and isinstance(heads, dict) and list(heads)[0] == "log_var":
         raise ValueError(f"encoder must have the heads (mean, log_var) in this order, got {list(heads)}")
 
-    two = model.likelihood == "gaussian" and model.variance in ("batch", "row", "sample")
+    named = model.likelihood == "gaussian" and isinstance(model.variance, str)
+    two = named and model.variance in ("batch", "row", "sample")
     layers, heads = _parts(model.decoder, "decoder")
     if layers is None:
         layers = [Dense(n, model.activation) for n in (hidden[::-1] if model.decoder is None else ())] + [Dense(width)]

@@ -115,7 +115,7 @@ class VaeFitting:
     def _finish(self, data, names, form, run: Run, more: dict, message: str) -> None:
         """Set the fitted attributes from where a run is."""
         problem, theta = run.problem, run.result()
-        average = self._average(data, run, theta) if problem.variance == "batch" else None
+        average = self._average_of(data, run, theta) if problem.variance == "batch" else None
         state = run.state() | more
         state["form"] = np.array([problem.likelihood, problem.variance, self.latent, self.objective])
         if not more.get("piece"):
@@ -147,7 +147,7 @@ class VaeFitting:
             variance = np.exp(log_variance)
             self.noise_variance_ = float(variance[0]) if problem.variance == "shared" else variance
 
-    def _average(self, data, run: Run, theta) -> np.ndarray:
+    def _average_of(self, data, run: Run, theta) -> np.ndarray:
         """The decoder's log variances, averaged over rows of the data and one draw of their latents; float64."""
         problem, x = run.problem.copy(theta), data.some(AVERAGE_ROWS)
         total, size = np.zeros(problem.width), problem.rows_at_once(1)
