@@ -65,7 +65,8 @@ class Form:
             self.codes = True
             if not self.classes:
                 raise ValueError(
-                    "n_classes must be given where X holds numbers of classes, got None; or pass one-hot X, (n, d, n_classes)"
+                    "n_classes must be given where X holds numbers of classes, got None; or X be one-hot, (n, d, "
+                    "n_classes)"
                 )
         self.shape = tuple(map(int, shape[1:]))
 

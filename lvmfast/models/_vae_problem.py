@@ -87,8 +87,8 @@ class VaeProblem:
     def compiled(self, samples: int, iwae: bool, dreg: bool = False):
         """The compiled class for L samples."""
         key = samples, bool(iwae), bool(dreg)
+        module = _backend.module_on(self.device, self.encoder.parameters)
         if key not in self._compiled:
-            module = _backend.module_on(self.device, [self.encoder.parameters])
             kind = "Vae32" if self.dtype == np.float32 else "Vae64"
             self._compiled[key] = getattr(module, kind)(
                 self.encoder.graph.numbers(),

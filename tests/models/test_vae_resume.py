@@ -152,6 +152,10 @@ def test_an_error_keeps_what_was_reached():
     with pytest.raises(NonFiniteError, match=r"reconstruction log p\(x \| z\) of row 33 of X .* at step 2"):
         model.fit(huge)
     assert model.n_steps_ == 2 and np.isfinite(model._theta).all()
+    wild = lvm.VAE(**{**SMALL, "optimizer": nn.SGD(nn.PiecewiseConstant((6,), (1e-3, 3e38)))})
+    with pytest.raises(NonFiniteError, match="parameters would not be finite after step 7, which was undone"):
+        wild.fit(rows())
+    assert wild.n_steps_ == 7 and np.isfinite(wild.score(rows()))
     before = clone(model).set_params(max_iter=1)
     with pytest.raises(NonFiniteError):
         before.set_params(batch_size=70).fit(huge)
