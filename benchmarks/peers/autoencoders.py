@@ -19,7 +19,17 @@ import numpy as np
 from .covariances import Unavailable, require
 from .networks import NETWORKS, _shapes, keras_network, our_network, torch_network, torch_rows, torch_weight
 
-__all__ = ["MODELS", "OURS", "PEERS", "AutoencoderCase", "Trainer", "Unavailable", "assert_same_losses"]
+__all__ = [
+    "MODELS",
+    "OURS",
+    "PEERS",
+    "AutoencoderCase",
+    "Trainer",
+    "Unavailable",
+    "assert_same_losses",
+    "first_weights",
+]
+__all__ += ["keras_parts"]
 
 LOG_2PI = math.log(2 * math.pi)
 RATE = 1e-4  # at 0.001, the references', the first steps of "conv" reach losses of 1e10: nothing to compare
@@ -53,14 +63,7 @@ class AutoencoderCase:
             x = digits[np.arange(rows * steps) % len(digits)]
             if name == "conv":
                 x = (x > 0.5).astype(np.float32).reshape(-1, 28, 28, 1)
-        weights: list[np.ndarray] = []
-        counts = []
-        for trunk, heads, shape in describe(name):
-            end = _shapes(trunk, shape, weights, rng)
-            for head in heads:
-                _shapes(head, end, weights, rng)
-            counts.append(len(weights))
-        return cls(name, x.reshape(steps, rows, *x.shape[1:]), [w.astype(np.float32) for w in weights], counts[0])
+        return cls(name, x.reshape(steps, rows, *x.shape[1:]), *first_weights(name, rng))
 
     @property
     def gaussian(self) -> bool:
@@ -99,6 +102,18 @@ def describe(name: str):
     encoder, (trunk, heads, shape) = NETWORKS[f"{name} encoder"], NETWORKS[f"{name} decoder"]
     heads = [[*head[:-1], (*head[-1][:-1], "linear")] for head in heads]
     return encoder, (trunk, heads, shape)
+
+
+def first_weights(name: str, rng) -> tuple[list[np.ndarray], int]:
+    """Kernels by Glorot's limits, biases of 0, the encoder's before the decoder's; and how many are the encoder's."""
+    weights: list[np.ndarray] = []
+    counts = []
+    for trunk, heads, shape in describe(name):
+        end = _shapes(trunk, shape, weights, rng)
+        for head in heads:
+            _shapes(head, end, weights, rng)
+        counts.append(len(weights))
+    return [w.astype(np.float32) for w in weights], counts[0]
 
 
 def assert_same_losses(mine: Trainer, theirs: Trainer, eps: np.ndarray) -> None:
@@ -169,15 +184,9 @@ def whole_fit(case: AutoencoderCase) -> Trainer:
     networks = [our_network(one, np.float32) for one in describe(case.name)]
     networks[0].set_weights(case.weights[: case.n_encoder])
     networks[1].set_weights(case.weights[case.n_encoder :])
-    # one network without heads for the Bernoulli decoders
-    decoder = networks[1]
-    if not case.gaussian:
-        decoder = lvm.nn.Sequential([*decoder.layers, *decoder.heads[0]]).build(decoder.input_shape)
-        decoder.parameters = networks[1].parameters
     x = case.batches.reshape(-1, *case.batches.shape[2:])
     model = lvm.VAE(
-        networks[0],
-        decoder,
+        *networks,
         n_components=case.n_components,
         likelihood="gaussian" if case.gaussian else "bernoulli",
         variance="batch",
@@ -249,7 +258,7 @@ def torch_compiled(case: AutoencoderCase) -> Trainer:
     return torch_eager(case, compile_it=True)
 
 
-def _keras_parts(case: AutoencoderCase):
+def keras_parts(case: AutoencoderCase):
     """Variables and ``loss(x, eps)`` of fresh models."""
     require("tensorflow")
     import tensorflow as tf
@@ -286,7 +295,7 @@ def keras(case: AutoencoderCase, jit_compile: bool = False) -> Trainer:
     import tensorflow as tf
 
     def start():
-        _, variables, loss_of = _keras_parts(case)
+        _, variables, loss_of = keras_parts(case)
         optimizer = _keras_optimizer(case)
         optimizer.build(variables)
 
@@ -330,7 +339,7 @@ def keras_model(case: AutoencoderCase, jit_compile: bool = False) -> Trainer:
     class Autoencoder(library.Model):
         def __init__(self):
             super().__init__()
-            (self.encode, self.decode), self.all_variables, self.loss_of = _keras_parts(case)
+            (self.encode, self.decode), self.all_variables, self.loss_of = keras_parts(case)
             self.total = library.metrics.Mean(name="total")
 
         @property
