@@ -220,7 +220,10 @@ def torch_eager(case: AutoencoderCase, compile_it: bool = False) -> Trainer:
         v = out[1].mean(0, keepdim=True)
         return (0.5 * ((x - out[0]) ** 2 * torch.exp(-v) + v + LOG_2PI).sum() + kl) / n
 
-    compiled = torch.compile(loss_of) if compile_it else loss_of
+    compiled = loss_of
+    if compile_it:
+        torch.compiler.reset()  # of another model's shapes, which would make these variable
+        compiled = torch.compile(loss_of, dynamic=False)
 
     def start():
         weights = [torch_weight(w).requires_grad_() for w in case.weights]
