@@ -17,9 +17,9 @@ pytestmark = [
 def measure(benchmark, make, name, n_threads):
     case = AutoencoderCase.random(name)
     steps, rows = case.batches.shape[:2]
-    benchmark.group = f"{name}, {steps} steps of {rows} rows, float32"
     with threads(n_threads):
         trainer = make(case)
+        benchmark.group = f"{name}, {steps * trainer.epochs} steps of {rows} rows, float32"
         if trainer.losses is not None and trainer.eps is None:
             assert_same_losses(ours(case), trainer, case.noise(3))
         benchmark(trainer.epoch)

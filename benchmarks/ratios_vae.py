@@ -3,7 +3,7 @@
 A step is encode, sample, decode, ELBO, backward and optimizer, noise drawn in it, for the references' three models in
 float32: "factor" (100 features, batches of 32, Adam), "dense" (784-256-2-256-784, batches of 100, RMSprop) and "conv"
 (batches of 100, RMSprop). Every line: our time of a step and theirs / ours, as min / median / max over the pairs.
-``train`` is the compiled call for an epoch's steps, ``fit`` an epoch of ``VAE`` with shuffle and history. The losses of
+``train`` is the compiled call for an epoch's steps, ``fit`` a whole fit of 50, 20 and 3 epochs by its steps. The losses of
 three steps with the same noise are compared first. Every number of threads has a process of its own, see
 ``ratios_kernels.py``.
 """
@@ -37,7 +37,8 @@ def lines(case: AutoencoderCase, title: str, arguments, n_threads: int, medians:
                 if how == "train":
                     assert_same_losses(trainer, theirs, case.noise(3))
                 seconds, ratios = compare(trainer.epoch, theirs.epoch, arguments.rounds)
-                cells.append(f"{how}: {1e3 * seconds.min() / steps:.3f} ms {spread(ratios)}")
+                ratios *= trainer.epochs
+                cells.append(f"{how}: {1e3 * seconds.min() / steps / trainer.epochs:.3f} ms {spread(ratios)}")
                 medians.setdefault(f"{peer} {how}", []).append(np.median(ratios))
         print(f"  {title} {peer} {n_threads} thread(s) | " + " | ".join(cells), flush=True)
 
