@@ -3,8 +3,8 @@
 A step is encode, sample, decode, ELBO, backward and optimizer, noise drawn in it, for the references' three models in
 float32: "factor" (100 features, batches of 32, Adam), "dense" (784-256-2-256-784, batches of 100, RMSprop) and "conv"
 (batches of 100, RMSprop). Every line: our time of a step and theirs / ours, as min / median / max over the pairs.
-``train`` is the compiled call for an epoch's steps, ``fit`` a whole fit of 50, 20 and 3 epochs by its steps. The losses of
-three steps with the same noise are compared first. Every number of threads has a process of its own, see
+``train`` is the compiled call for an epoch's steps, ``fit`` a whole fit of 50, 20 and 3 epochs, by its steps. The
+losses of three steps with the same noise are compared first. Every number of threads has a process of its own, see
 ``ratios_kernels.py``.
 """
 

@@ -90,7 +90,7 @@ class AutoencoderCase:
 class Trainer:
     """``losses(eps)``: of len(eps) steps from the first weights with this noise, each before its step. ``epoch()``:
     one step for every batch, with noise drawn meanwhile, done when it returns. ``eps``: the noise that ``losses`` has
-    whatever it is given. A fit, whose batches are shuffled, has no ``losses``. ``epochs``: that a call of ``epoch`` has."""
+    whatever it is given. A fit, whose batches are shuffled, has no ``losses``. ``epochs``: of a call of ``epoch``."""
 
     losses: Callable | None
     epoch: Callable
@@ -162,9 +162,10 @@ def ours(case: AutoencoderCase) -> Trainer:
             rates = RATE * (np.sqrt(1 - 0.999**t) / (1 - 0.9**t) if adam else np.ones(k))
             batches = np.resize(order, k * rows)
             ones = constant if k == steps else np.ones(k)
-            terms, taken = compiled.train(
-                theta, m, v, None, x, batches, rows, 0, done, rates, ones, ones, kind, numbers, 0.0
-            )
+            with _backend.blas_threads(1):
+                terms, taken = compiled.train(
+                    theta, m, v, None, x, batches, rows, 0, done, rates, ones, ones, kind, numbers, 0.0
+                )
             assert taken == k
             done += k
             return -terms[:, 0]
