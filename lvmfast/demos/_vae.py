@@ -54,7 +54,8 @@ def run_digits(model, X, X_test, labels, *, output, edge, side, reference, quiet
         "parameters of encoder and decoder": f"{model.encoder_.n_parameters:,}, {model.decoder_.n_parameters:,}",
         f"{len(X):,} digits, {len(bounds)} epochs, {model.n_steps_:,} steps": f"{seconds:.1f} s",
     }
-    for epoch in sorted({1, *range(5, len(bounds), 5 * max(1, len(bounds) // 25)), len(bounds)}):
+    every = next(k for k in (1, 2, 5, 10, 25, 50, len(bounds)) if len(bounds) <= 8 * k)
+    for epoch in sorted({1, *range(every, len(bounds), every), len(bounds)}):
         numbers[f"  bound on {len(X_test):,} held-out digits, epoch {epoch}"] = f"{bounds[epoch - 1]:.2f} nats"
     numbers["  the text's"] = reference
     numbers[f"  bound on {len(some)} of them"] = f"{model.score(some):.2f} nats"
@@ -96,7 +97,8 @@ def losses(history):
     second.plot(epochs, history["kl"], color="0.5", ls="--", label="KL (right axis)")
     second.set_ylabel("KL divergence (nats)")
     lines = [*ax.get_lines(), *second.get_lines()]
-    ax.legend(lines, [line.get_label() for line in lines], frameon=False, loc="upper right")
+    labels = [line.get_label() for line in lines]
+    ax.legend(lines, labels, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines))
     return figure
 
 

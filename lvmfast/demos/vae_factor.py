@@ -105,10 +105,12 @@ def run(*, output="lvmfast-demo/vae-factor", seed=0, max_iter=EPOCHS, quiet=Fals
         "standard deviation of the noise, correlation with the truth": f"{np.corrcoef(noise, curves.noise)[0, 1]:.3f}",
     }
     for name, one in fits.items():
-        numbers[f"held-out rows, variance={name!r}: ELBO"] = f"{one.score(X_test):.2f} nats a row"
-        evidence = np.mean(one.log_likelihood(X_test, n_samples=1000))
-        numbers[f"  {name!r}: log p(x), importance-weighted, 1,000 samples"] = f"{evidence:.2f}"
-    numbers["  log p(x) of the model that they are drawn from"] = f"{curves.log_density(X_test).mean():.2f}"
+        values = [f"{one.score(rows):.2f}" for rows in (X, X_test)]
+        numbers[f"variance={name!r}: ELBO of rows fitted and held out"] = f"{', '.join(values)} nats a row"
+        values = [f"{one.log_likelihood(rows, n_samples=1000).mean():.2f}" for rows in (X, X_test)]
+        numbers[f"  {name!r}: log p(x) of these, importance-weighted, 1,000 samples"] = ", ".join(values)
+    values = [f"{curves.log_density(rows).mean():.2f}" for rows in (X, X_test)]
+    numbers["the model that they are drawn from: log p(x)"] = ", ".join(values)
     measured = {"model": fitted, "row": fits["row"], "error": error}
     return measured | finish(output, figures, numbers, quiet)
 
