@@ -15,7 +15,7 @@ from lvmfast import (
 )
 from lvmfast._backend import cpu as _cpu_module
 from lvmfast._backend import get_num_threads, release_memory, set_num_threads
-from lvmfast.models import GPLVM, GPR, SGPR, SVGP, PolyaGammaGPClassifier, PolyaGammaLogisticRegression
+from lvmfast.models import GPLVM, GPR, SGPR, SVGP, VAE, PolyaGammaGPClassifier, PolyaGammaLogisticRegression
 
 __version__: str = _cpu_module.version
 
@@ -26,6 +26,7 @@ __all__ = [
     "PolyaGammaLogisticRegression",
     "SGPR",
     "SVGP",
+    "VAE",
     "__version__",
     "bijectors",
     "datasets",

@@ -93,7 +93,7 @@ class Whole:
 
     def batch(self, x, y):
         """As a source gives it."""
-        from lvmfast.models._svgp_data import Batch
+        from lvmfast._minibatches import Batch
 
         return Batch(x, y, None, None, self.start.n_total)
 

@@ -6,5 +6,15 @@ from lvmfast.models.gpr import GPR
 from lvmfast.models.logistic import PolyaGammaLogisticRegression
 from lvmfast.models.sgpr import SGPR
 from lvmfast.models.svgp import SVGP
+from lvmfast.models.vae import VAE
 
-__all__ = ["GPLVM", "GPR", "SGPR", "SVGP", "FitStatus", "PolyaGammaGPClassifier", "PolyaGammaLogisticRegression"]
+__all__ = [
+    "GPLVM",
+    "GPR",
+    "SGPR",
+    "SVGP",
+    "VAE",
+    "FitStatus",
+    "PolyaGammaGPClassifier",
+    "PolyaGammaLogisticRegression",
+]

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from lvmfast import _backend
+from lvmfast._minibatches import Batch, as_source, is_batches, is_mapped, is_sliced, split
 from lvmfast._validation import (
     as_float_array,
     as_matrix,
@@ -21,7 +22,6 @@ from lvmfast._validation import (
 from lvmfast.kernels import Kernel
 from lvmfast.models._gpr_mean import NAMES as MEANS
 from lvmfast.models._sgpr_start import INITS, STATISTICS_ROWS
-from lvmfast.models._svgp_data import Batch, as_source, is_batches, is_mapped, is_sliced, split
 from lvmfast.models._svgp_target import Target, check_likelihood, kind_of
 
 HELD_OUT_ROWS = 1 << 16  # at most, for early stopping
@@ -122,7 +122,7 @@ class Data:
         self.kind = kind_of(model.likelihood)
         self.known_name, own = known_of(self.kind, **(known or {}))
         self._classifies = issubclass(self.kind, Target.CLASSES)
-        batches = is_batches(X, y)
+        batches = is_batches(X, y, ndim=2)
         if y is None and not batches:
             raise ValueError(
                 "requires y to be passed, but the target y is None (X alone may be an iterable of batches (X, y))"
@@ -139,7 +139,7 @@ class Data:
                 y = self.target.encode(y)
                 y = _backend.to_device(y, "cuda") if self.on_gpu else y
         raw = self._classifies and not self.in_memory
-        self._settings = {"known_name": self.known_name, "raw_y": raw, "device": model.device}
+        self._settings = {"known_name": self.known_name, "raw_y": raw, "device": model.device, "ndim": 2}
         source = as_source(
             X, y, own, sample_weight, batch_size=batch_size, seed=seed, n_total=n_total, **self._settings
         )

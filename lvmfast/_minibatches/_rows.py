@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse
 
 from lvmfast import _backend
+from lvmfast._minibatches._batch import Batch, Source, is_narrow, unmasked
 from lvmfast._validation import check_integer
-from lvmfast.models._svgp_batches import Batch, Source
 from lvmfast.random import seed_of
 
 __all__ = ["ArraySource", "RowSource", "is_mapped", "is_sliced"]
@@ -46,7 +46,7 @@ class RowSource(Source):
     def __init__(
         self,
         X,
-        y,
+        y=None,
         known=None,
         weight=None,
         *,
@@ -57,28 +57,29 @@ class RowSource(Source):
         dtype=None,
         raw_y=False,
         names=None,
+        ndim=None,
     ):
         self.names, self.seed = names, seed_of(seed)
         self._fields = {"X": X, "y": y, known_name or "known": known, "sample_weight": weight}
         self._fields = {name: self._as_field(a) for name, a in self._fields.items()}
-        self._describe(self._fields["X"], self._fields["y"], dtype, device, raw_y)
+        self._describe(self._fields["X"], self._fields["y"], dtype, device, raw_y, ndim)
         rows = int(X.shape[0])
         if rows < 1:
             raise ValueError(f"X must have at least one row, got shape {tuple(X.shape)}")
         for k, (name, a) in enumerate(self._fields.items()):
-            if a is None:
+            if a is None or k == 0:
                 continue
-            if a.shape[:1] != (rows,) or len(a.shape) > 2 - k // 3:
-                shape = (f"({rows}, q)", f"({rows},) or ({rows}, d)", f"({rows},) or ({rows}, d)", f"({rows},)")[k]
+            if tuple(a.shape[:1]) != (rows,) or len(a.shape) > 2 - k // 3:
+                shape = (f"({rows},) or ({rows}, d)", f"({rows},) or ({rows}, d)", f"({rows},)")[k - 1]
                 raise ValueError(f"{name} must have shape {shape}, got {tuple(a.shape)}")
-            if (k > 1 or (k and not raw_y)) and np.dtype(a.dtype).kind not in "biuf":
+            if (k > 1 or not raw_y) and np.dtype(a.dtype).kind not in "biuf":
                 raise TypeError(f"{name} must hold real numbers, got dtype {a.dtype}")
         self._size = None if batch_size is None else check_integer(batch_size, "batch_size", 1)
         self._keep(rows)
 
     def _as_field(self, array):
         sliced = array is None or is_sliced(array)
-        return array if sliced or _backend.is_gpu(array) else np.asanyarray(array)
+        return array if sliced or _backend.is_gpu(array) else unmasked(np.asanyarray(array))
 
     def _keep(self, rows: int) -> None:
         """Set what depends on the number of rows."""
@@ -101,23 +102,31 @@ class RowSource(Source):
     def batch(self, step: int) -> Batch:
         """The batch of step t."""
         if self.batch_size < self.n_total:
-            return self._made(*self._chosen(step))
+            fields, rows = self._chosen(step)
+            return self._made(*fields, rows)
         if self._whole is None:
-            self._whole = self._made(*self._between(0, self.n_total))
+            self._whole = self._made(*self._between(0, self.n_total), self._numbers(0, self.n_total))
         return self._whole
 
     def pieces(self, rows: int = 8192):
         """All rows once, in order, as batches of ``rows`` rows; the last one may be shorter."""
         for start in range(0, self.n_total, rows):
-            yield self._made(*self._between(start, min(start + rows, self.n_total)))
+            stop = min(start + rows, self.n_total)
+            yield self._made(*self._between(start, stop), self._numbers(start, stop))
 
-    def labels(self) -> np.ndarray:
-        """The different values in y, sorted."""
+    def labels(self) -> np.ndarray | None:
+        """The different values in y, sorted; None without y."""
+        if self._fields["y"] is None:
+            return None
         found = []
         for start in range(0, self.n_total, LABEL_ROWS):
             (y,) = self._between(start, min(start + LABEL_ROWS, self.n_total), ("y",))
             found.append(np.unique(_backend.to_numpy(y)))
         return np.unique(np.concatenate(found))
+
+    def pass_of(self, step: int) -> int:
+        """The number of the pass in which ``batch(step)`` begins."""
+        return step * self.batch_size // self.n_total
 
     def state(self, step: int) -> dict:
         """The seed; the rest is in the step."""
@@ -139,8 +148,12 @@ class RowSource(Source):
         """The fields of some rows, in order."""
         raise NotImplementedError
 
+    def _numbers(self, start: int, stop: int):
+        """Those of these rows in the data."""
+        raise NotImplementedError
+
     def _chosen(self, step: int):
-        """The fields of a batch."""
+        """The fields of a batch, and the numbers of its rows."""
         raise NotImplementedError
 
 
@@ -149,8 +162,9 @@ class ArraySource(RowSource):
 
     Parameters
     ----------
-    X : array of shape (n, q)
-    y : array of shape (n,) or (n, d)
+    X : array of shape (n, ...)
+        Rows of numbers, images, of any dtype of real numbers.
+    y : array of shape (n,) or (n, d), optional
     known : array of shape (n,) or (n, d), optional
         What the likelihood knows of every point.
     weight : array of shape (n,), optional
@@ -161,13 +175,16 @@ class ArraySource(RowSource):
     known_name : str, optional
         What ``known`` is called in errors.
     device : {"auto", "cpu", "cuda"}, default="auto"
-        Where batches are. Arrays in memory are moved once, those of a memory map batch by batch.
+        Where batches are. Arrays in memory are moved once, those of a memory map batch by batch. Whole numbers that
+        take less room than ``dtype`` (images of uint8) move as they are: only batches are widened.
     dtype : float64 or float32, optional
         Default: see :class:`Source`.
     raw_y : bool, default=False
         Whether y, which may hold labels of any kind, stays as it is, of NumPy.
     names : array, optional
         Of the columns.
+    ndim : int, optional
+        Dimensions that X must have. Default: any from 2 on.
 
     Notes
     -----
@@ -177,14 +194,15 @@ class ArraySource(RowSource):
 
     _rows = None  # those of the arrays that take part, if not all
 
-    def __init__(self, X, y, known=None, weight=None, **settings):
+    def __init__(self, X, y=None, known=None, weight=None, **settings):
         super().__init__(X, y, known, weight, **settings)
         if self.device == "cuda":
             for name, a in self._fields.items():
-                if name == "y" and self.raw_y:
+                if name == "y" and self.raw_y and a is not None:
                     self._fields[name] = _backend.to_numpy(a)
                 elif not (a is None or is_mapped(a)):
-                    self._fields[name] = self._placed(a, np.float64 if name == "sample_weight" else self.dtype)
+                    dtype = np.float64 if name == "sample_weight" else self.dtype
+                    self._fields[name] = self._placed(a, a.dtype if is_narrow(a, dtype) else dtype)
 
     def _take(self, rows, names=None):
         on_gpu = None
@@ -206,7 +224,11 @@ class ArraySource(RowSource):
     def _chosen(self, step):
         rows = np.concatenate([self._pass(epoch)[first:last] for epoch, first, last in self._spans(step)])
         rows.sort()
-        return self._take(rows if self._rows is None else self._rows[rows])
+        rows = rows if self._rows is None else self._rows[rows]
+        return self._take(rows), rows
+
+    def _numbers(self, start, stop):
+        return range(start, stop) if self._rows is None else self._rows[start:stop]
 
     def _pass(self, epoch: int) -> np.ndarray:
         if self._epoch != epoch:

@@ -1,4 +1,4 @@
-"""What a minibatch is, and batches that someone else makes: lists of them, loaders, generators."""
+"""Batches that someone else makes: lists of them, loaders, generators."""
 
 from __future__ import annotations
 
@@ -9,127 +9,34 @@ from collections.abc import Mapping
 import numpy as np
 
 from lvmfast import _backend
+from lvmfast._minibatches._batch import Batch, Source, dtype_of, is_narrow, unmasked
 from lvmfast._validation import as_float_array, check_columns, check_integer
 from lvmfast.exceptions import SourceEndedError
 
-__all__ = ["Batch", "IterableSource", "Source"]
+__all__ = ["IterableSource", "is_batches"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Rows of which ``n_total / b sum_i weight_i g(X_i, y_i)`` stands for the sum over all data.
+def is_batches(X, y=None, *, needs_y=True, ndim=None) -> bool:
+    """Whether X, without y, is an iterable of batches or a callable that gives one.
 
-    ``X`` (b, q), ``y`` (b,) or (b, d), ``known`` of the shape of one of these columns or of y, or None, all in the
-    dtype and on the device of the source, in C order; ``weight`` (b,), float64, or None. They may be the caller's own.
+    A list is one where each of its items is a dict, or a tuple that begins with an array of ``ndim`` dimensions (any
+    from 2 on), or, where no y is needed, such an array: not one row, but rows.
     """
-
-    X: object
-    y: object
-    known: object
-    weight: object
-    n_total: int
-
-    def __len__(self) -> int:
-        return len(self.X)
+    if y is not None or X is None or isinstance(X, (str, bytes)) or hasattr(X, "shape"):
+        return False
+    if isinstance(X, (list, tuple)):
+        return bool(X) and all(isinstance(item, Mapping) or _is_item(item, needs_y, ndim) for item in X)
+    return hasattr(X, "__iter__") or hasattr(X, "__getitem__") or callable(X)
 
 
-class Source:
-    """Where batches come from.
-
-    Attributes
-    ----------
-    n_total : int
-        Rows of the whole data.
-    q : int
-        Columns of X.
-    d : int or None
-        Columns of y, None where it has shape (n,).
-    dtype : numpy.dtype
-        Of batches: float32 where X is, unless y is float64.
-    device : str
-        Where batches are, "cpu" or "cuda".
-    on_gpu : bool
-        Whether X came from there.
-    names : array or None
-        Of the columns of X.
-    repeatable : bool
-        Whether all rows can be read again.
-    pass_length : int or None
-        Steps in which all rows are seen once (with arrays: the first number of steps in which they are), if known.
-    """
-
-    names = None
-    repeatable = True
-    pass_length: int | None = None
-
-    def batch(self, step: int) -> Batch:
-        """The batch of step 0, 1, 2, ..."""
-        raise NotImplementedError
-
-    def head(self, rows: int):
-        """At most ``rows`` rows that stand for all: X (k, q), y (in its own dtype if raw) and what is known, or None.
-
-        Of NumPy, float64.
-        """
-        raise NotImplementedError
-
-    def pieces(self, rows: int = 8192):
-        """All rows once, in order, as batches (of at most ``rows`` rows where the source cuts them)."""
-        raise NotImplementedError
-
-    def labels(self) -> np.ndarray | None:
-        """The different values in y, sorted; None where looking would use the data up."""
-        raise NotImplementedError
-
-    def state(self, step: int) -> dict:
-        """What :meth:`restore` needs so that ``batch(step)`` comes next: numbers and arrays of NumPy by name."""
-        raise NotImplementedError
-
-    def restore(self, state: dict) -> None:
-        """Go on as the source that gave ``state``."""
-        raise NotImplementedError
-
-    def _describe(self, X, y, dtype, device, raw_y, name="X") -> None:
-        """Set the attributes from anything with shapes and dtypes."""
-        if len(X.shape) != 2 or not X.shape[1]:
-            raise ValueError(f"{name} must have shape (n, q) with q >= 1, got {tuple(X.shape)}")
-        if np.dtype(X.dtype).kind not in "biuf":
-            raise TypeError(f"{name} must hold real numbers, got dtype {X.dtype}")
-        if len(y.shape) not in (1, 2):
-            raise ValueError(f"{'y' + name[1:]} must have shape (n,) or (n, d), got {tuple(y.shape)}")
-        self.q, self.d = int(X.shape[1]), int(y.shape[1]) if len(y.shape) == 2 else None
-        self.raw_y = raw_y
-        self.dtype = dtype_of(X, y, raw_y) if dtype is None else np.dtype(dtype)
-        _backend.module_for(X=X, **({} if raw_y else {"y": y}))
-        self.on_gpu, self.device = _backend.is_gpu(X), _backend.check_device(device, X, y)
-
-    def _made(self, X, y, known, weight) -> Batch:
-        """A batch of rows as they came."""
-        y = np.asarray(_backend.to_numpy(y)) if self.raw_y else self._placed(y, self.dtype)
-        known, weight = self._placed(known, self.dtype), self._placed(weight, np.float64)
-        return Batch(self._placed(X, self.dtype), y, known, weight, self.n_total)
-
-    def _placed(self, array, dtype):
-        """On the device, in C order; itself if it is."""
-        if array is None:
-            return None
-        if not _backend.is_gpu(array):
-            array = np.ascontiguousarray(array, dtype=dtype)
-        array = _backend.to_device(array, self.device)
-        return _backend.namespace(array).ascontiguousarray(array, dtype=dtype)
-
-    def _statistics(self, X, y, known):
-        """For ``head``."""
-        X, y, known = (None if a is None else np.asarray(_backend.to_numpy(a)) for a in (X, y, known))
-        y = y if self.raw_y else y.astype(np.float64)
-        return X.astype(np.float64), y, None if known is None else known.astype(np.float64)
-
-
-def dtype_of(X, y, raw_y: bool) -> np.dtype:
-    """float32 where X is; float64 where X is not, or y is a float of another kind. Whole numbers do not widen."""
-    x_dtype, y_dtype = np.dtype(X.dtype).newbyteorder("="), np.dtype(y.dtype).newbyteorder("=")
-    single = x_dtype == np.float32 and (raw_y or y_dtype.kind in "biu" or y_dtype == np.float32)
-    return np.dtype(np.float32 if single else np.float64)
+def _is_item(item, needs_y: bool, ndim: int | None) -> bool:
+    """Whether it can only be a batch: an array of rows, alone where no y is needed, or first in a tuple or list."""
+    if isinstance(item, (list, tuple)) and 1 + needs_y <= len(item) <= 3:
+        item = item[0]
+    elif needs_y:
+        return False
+    found = len(getattr(item, "shape", ()))
+    return found >= 2 if ndim is None else found == ndim
 
 
 def _as_array(value):
@@ -137,7 +44,7 @@ def _as_array(value):
     if _backend.is_gpu(value):
         _backend.module_for(value)
         return _backend.to_device(value, "cuda")
-    return np.asarray(value)
+    return np.asarray(unmasked(value))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,28 +62,46 @@ class IterableSource(Source):
     Parameters
     ----------
     batches : iterable or callable
-        Of ``(X, y)``, ``(X, y, known)`` or dicts with the keys "X", "y", ``known_name`` and "sample_weight". It is
-        started again for every pass where that is possible: a list, an object with ``__iter__`` (a loader), or a
-        callable that returns a new iterator. An iterator is read once; when it ends, SourceEndedError.
+        Of ``(X, y)``, ``(X, y, known)`` or dicts with the keys "X", "y", ``known_name`` and "sample_weight"; where no y
+        is needed also of arrays X, ``(X,)``, and dicts without "y". X has shape (b, ...). It is started again for every
+        pass where that is possible: a list, an object with ``__iter__`` (a loader), or a callable that returns a new
+        iterator. An iterator is read once; when it ends, SourceEndedError.
     n_total : int, optional
         Rows of the whole data. Default: ``batches.n_total``, ``len(batches.dataset)``, or the rows of a list or tuple.
     known_name : str, optional
         What the likelihood calls that which is known of every point.
-    device, dtype, raw_y
-        As for :class:`~lvmfast.models._svgp_data.ArraySource`.
+    device, dtype, raw_y, names, ndim
+        As for :class:`~lvmfast._minibatches.ArraySource`.
     state : dict, optional
         Of :meth:`state`: what can be started again is read to the place where it was; an iterator goes on where it
         stands, after the batches that had been read ahead.
+    needs_y, needs_total : bool, default=True
+        Whether batches must have y, and ``n_total`` must be known. Without the first, y is None in every batch; without
+        the second, ``n_total`` is None where nobody tells it.
 
     Notes
     -----
     What :meth:`head` reads is copied and kept until its turn comes, so that nothing is lost and a generator may use one
-    array again and again. Batches must have the columns of the first one, and no wider dtype.
+    array again and again. Batches must have rows of the shape of those in the first one, and, without ``dtype``, no
+    wider dtype.
     """
 
     def __init__(
-        self, batches, n_total=None, *, known_name=None, device="auto", dtype=None, raw_y=False, names=None, state=None
+        self,
+        batches,
+        n_total=None,
+        *,
+        known_name=None,
+        device="auto",
+        dtype=None,
+        raw_y=False,
+        names=None,
+        state=None,
+        ndim=None,
+        needs_y=True,
+        needs_total=True,
     ):
+        self._needs_y, self._needs_total = needs_y, needs_total
         self._given, self.known_name, self.names = batches, known_name, names
         self._ahead: collections.deque[_Entry] = collections.deque()
         self._last: _Entry | None = None
@@ -186,7 +111,7 @@ class IterableSource(Source):
         self.n_total = self._count(n_total)
         if self.repeatable and hasattr(batches, "__len__"):
             self.pass_length = len(batches)
-        self._wanted = (dtype, device, raw_y)
+        self._wanted = (None if dtype is None else np.dtype(dtype), device, raw_y, ndim)
         self.q = None  # until the first batch
         if state is not None:
             self.restore(state)
@@ -204,13 +129,15 @@ class IterableSource(Source):
             got = "a callable that returned " * callable(self._given) + repr(made if made is not None else self._given)
             raise TypeError(f"batches must be an iterable, or a callable that returns one, got {got}") from None
 
-    def _count(self, n_total) -> int:
+    def _count(self, n_total) -> int | None:
         if n_total is None:
             n_total = getattr(self._given, "n_total", None)
         if n_total is None and hasattr(getattr(self._given, "dataset", None), "__len__"):
             n_total = len(self._given.dataset)
         if n_total is None and isinstance(self._given, (list, tuple)):
             return sum(len(self._parts(item, k)[0]) for k, item in enumerate(self._given))
+        if n_total is None and not self._needs_total:
+            return None
         if n_total is None:
             raise ValueError(
                 "n_total must be the number of rows of the whole data where batches do not tell it, got None; pass "
@@ -221,26 +148,31 @@ class IterableSource(Source):
     # Reading.
 
     def _parts(self, item, index: int):
-        """X, y, known and weight of an item, as they came."""
-        known = self.known_name
+        """X, y, known and weight of an item, as they came; y is None where none is needed."""
+        known, needs_y = self.known_name, self._needs_y
         if isinstance(item, Mapping):
             keys = {"X", "y", "sample_weight"} | ({known} if known else set())
-            if {"X", "y"} <= set(item) <= keys:
-                return item["X"], item["y"], item.get(known), item.get("sample_weight")
+            if {"X", "y"} - (set() if needs_y else {"y"}) <= set(item) <= keys:
+                return item["X"], item["y"] if needs_y else None, item.get(known), item.get("sample_weight")
             got = f"a dict with the keys {sorted(map(str, item))}"
         elif isinstance(item, (tuple, list)):
-            if len(item) == 2 or (len(item) == 3 and known):
-                return (*item, None, None)[:4]
+            if 1 + needs_y <= len(item) <= 2 + bool(known):
+                X, y, own = (*item, None, None)[:3]
+                return X, y if needs_y else None, own, None
             got = f"a {type(item).__name__} of {len(item)}"
+        elif not needs_y and hasattr(item, "shape"):
+            return item, None, None, None
         else:
             got = f"a {type(item).__name__}"
         also = f", (X, y, {known})" if known else ""
+        alone = "" if needs_y else "an array X, (X,), "
         keys = "'X', 'y'" + (f", '{known}'" if known else "") + ", 'sample_weight'"
-        raise TypeError(f"batches[{index}] must be (X, y){also} or a dict with the keys {keys}, got {got}")
+        raise TypeError(f"batches[{index}] must be {alone}(X, y){also} or a dict with the keys {keys}, got {got}")
 
     def _parsed(self, item, index: int, copy: bool) -> Batch:
         """A checked batch."""
-        at = f" of batches[{index}]"
+        source = f"batches[{index}]"
+        at = f" of {source}"
         X, y, known, weight = self._parts(item, index)
         if self.names is None and self.q is None:
             columns = getattr(X, "columns", None)
@@ -252,9 +184,10 @@ class IterableSource(Source):
             self._describe(X, y, *self._wanted, name=f"X{at}")
             self._knows = known is not None
         self._check(X, y, known, weight, at)
-        if not self.raw_y:
+        if not (self.raw_y or y is None):
             y = as_float_array(y, f"y{at}")
-        batch = self._made(as_float_array(X, f"X{at}"), y, known, weight)
+        X = X if is_narrow(X, self.dtype) else as_float_array(X, f"X{at}")
+        batch = self._made(X, y, known, weight, None, source)
         if copy:
             batch = dataclasses.replace(
                 batch,
@@ -264,12 +197,13 @@ class IterableSource(Source):
 
     def _check(self, X, y, known, weight, at: str) -> None:
         """Raise unless these arrays go with the batches before."""
-        if len(X.shape) != 2 or X.shape[1] != self.q:
-            raise ValueError(f"X{at} must have shape (b, {self.q}), as those before, got {tuple(X.shape)}")
+        if len(X.shape) < 2 or tuple(X.shape[1:]) != self.shape:
+            rule = ", ".join(map(str, self.shape))
+            raise ValueError(f"X{at} must have shape (b, {rule}), as those before, got {tuple(X.shape)}")
         b = int(X.shape[0])
         if b == 0:
             raise ValueError(f"X{at} must have at least one row, got shape {tuple(X.shape)}; leave empty batches out")
-        if b > self.n_total:
+        if self.n_total is not None and b > self.n_total:
             raise ValueError(f"X{at} must have at most n_total = {self.n_total} rows, got {b}; raise n_total")
         one, many = (b,), (b,) if self.d is None else (b, self.d)
         for name, array, shapes in (
@@ -288,9 +222,8 @@ class IterableSource(Source):
             if array is not None and np.dtype(array.dtype).kind not in "biuf":
                 raise TypeError(f"{name}{at} must hold real numbers, got dtype {array.dtype}")
         if self._wanted[0] is None and self.dtype == np.float32 and dtype_of(X, y, self.raw_y) != np.float32:
-            raise ValueError(
-                f"X and y{at} must be float32, as those before, got {X.dtype} and {y.dtype}; give all batches one dtype"
-            )
+            both, got = ("X", f"{X.dtype}") if y is None else ("X and y", f"{X.dtype} and {y.dtype}")
+            raise ValueError(f"{both}{at} must be float32, as those before, got {got}; give all batches one dtype")
         if _backend.is_gpu(X) != self.on_gpu:
             where = "on the GPU" if self.on_gpu else "on the CPU"
             raise ValueError(f"X{at} must be {where}, as those before, got a {type(X).__name__}")
@@ -355,12 +288,20 @@ class IterableSource(Source):
             yield self._parsed(item, index, copy=False)
 
     def labels(self) -> np.ndarray | None:
-        """The different values in y of a pass; None for an iterator."""
+        """The different values in y of a pass; None without y and for an iterator."""
+        if not self._needs_y:
+            return None
         found = None
         for batch in self.pieces() if self.repeatable else ():
             new = np.unique(_backend.to_numpy(batch.y))
             found = new if found is None else np.union1d(found, new)
         return found
+
+    def pass_of(self, step: int) -> int:
+        """The number of the pass of the batch of step t, which must be the last one that was read."""
+        if self._last is None or step != self._step - 1:
+            raise ValueError(f"step must be that of the batch read last, {self._step - 1}, got {step}")
+        return self._last.epoch
 
     def state(self, step: int) -> dict:
         """The place; of an iterator also the batches that were read and not used."""
@@ -401,10 +342,9 @@ class IterableSource(Source):
                 names = ("X", "y", "known", "weight")
                 arrays = {name: state.get(f"ahead.{k}.{name}") for name in names}
                 arrays = {n: None if a is None else _backend.to_device(np.array(a), place) for n, a in arrays.items()}
-                item = {"X": arrays["X"], "y": state[f"ahead.{k}.y"] if self._wanted[2] else arrays["y"]}
-                item |= {"sample_weight": arrays["weight"]} | (
-                    {self.known_name: arrays["known"]} if self.known_name else {}
-                )
+                item = {"X": arrays["X"], "y": state.get(f"ahead.{k}.y") if self._wanted[2] else arrays["y"]}
+                item |= {"sample_weight": arrays["weight"]}
+                item |= {self.known_name: arrays["known"]} if self.known_name else {}
                 saved.append(_Entry(self._parsed(item, index + k, copy=False), epoch, index + k))
             self._ahead.extendleft(reversed(saved))
             index += len(self._ahead)

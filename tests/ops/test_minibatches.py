@@ -1,4 +1,4 @@
-"""Where SVGP's batches come from: every row once a pass, the same again after a resume, nothing read as a whole."""
+"""Where batches come from: every row once a pass, the same again after a resume, nothing read as a whole."""
 
 from __future__ import annotations
 
@@ -8,9 +8,19 @@ import pickle
 import numpy as np
 import pytest
 
+from lvmfast._minibatches import (
+    ArraySource,
+    Batch,
+    IterableSource,
+    SlicedSource,
+    _sliced,
+    as_source,
+    is_batches,
+    is_mapped,
+    is_sliced,
+    split,
+)
 from lvmfast.exceptions import LvmfastError, SourceEndedError
-from lvmfast.models import _svgp_data
-from lvmfast.models._svgp_data import ArraySource, IterableSource, SlicedSource, as_source, is_batches, is_sliced, split
 
 N, Q = 103, 3
 
@@ -138,8 +148,8 @@ def test_memory_map(tmp_path):
     for k, a in enumerate((X, y)):
         np.save(tmp_path / f"{k}.npy", a)
         maps.append(np.load(tmp_path / f"{k}.npy", mmap_mode="r"))
-    assert _svgp_data.is_mapped(maps[0]) and _svgp_data.is_mapped(np.asarray(maps[0])[3:])
-    assert not _svgp_data.is_mapped(X)
+    assert is_mapped(maps[0]) and is_mapped(np.asarray(maps[0])[3:])
+    assert not is_mapped(X)
     one, two = (ArraySource(a, b, known, weight, batch_size=10, seed=4) for a, b in (maps, (X, y)))
     assert all(same(one.batch(t), two.batch(t)) for t in range(15))
     assert two.batch(0).X.dtype == two.batch(0).known.dtype == np.float32 and two.batch(0).weight.dtype == np.float64
@@ -152,7 +162,7 @@ def test_memory_map(tmp_path):
 def test_slices_are_bounded(chunk, monkeypatch):
     """Of a file no more than a pool is read ahead, every row once a pass, in whole chunks."""
     n, b = 5000, 8
-    monkeypatch.setattr(_svgp_data, "POOL_BLOCKS", 4)
+    monkeypatch.setattr(_sliced, "POOL_BLOCKS", 4)
     source = sliced(n, chunk, batch_size=b)
     X = source._fields["X"]
     rows = lambda: sum(stop - start for start, stop in X.reads)  # noqa: E731
@@ -219,7 +229,7 @@ def test_iterables():
         assert head[0].shape == (55, Q) and np.array_equal(head[1], y[:55]) and np.array_equal(head[2], known[:55])
         for t in range(9):
             s = parts[t % 3]
-            assert same(source.batch(t), _svgp_data.Batch(X[s], y[s], known[s], weight[s], N))
+            assert same(source.batch(t), Batch(X[s], y[s], known[s], weight[s], N))
             assert source.batch(t) is source.batch(t)
         if source.repeatable:
             assert source.pass_length == 3 and np.array_equal(source.labels(), y)
@@ -293,7 +303,11 @@ def test_bad_data():
     for make, error, message in (
         (lambda: ArraySource(X, Y[:4]), ValueError, r"y must have shape \(20,\) or \(20, d\), got \(4,\)"),
         (lambda: ArraySource(X, Y, weight=X), ValueError, r"sample_weight must have shape \(20,\)"),
-        (lambda: ArraySource(X[:, 0], Y), ValueError, r"X must have shape \(n, q\)"),
+        (lambda: ArraySource(X[:, 0], Y, ndim=2), ValueError, r"X must have shape \(n, q\) with q >= 1, got \(20,\)"),
+        (lambda: ArraySource(X[:, None], ndim=2), ValueError, r"shape \(n, q\) with q >= 1, got \(20, 1, 3\)"),
+        (lambda: ArraySource(X, ndim=4), ValueError, r"shape \(n, ...\) of 4 dimensions, .* got \(20, 3\)"),
+        (lambda: ArraySource(X[:, 0], Y), ValueError, r"shape \(n, ...\) of two dimensions or more"),
+        (lambda: ArraySource(X[:, None, :0]), ValueError, r"one number in a row, got \(20, 1, 0\)"),
         (lambda: ArraySource(X[:0], Y[:0]), ValueError, "at least one row"),
         (lambda: ArraySource(X, Y, batch_size=0), ValueError, "batch_size must be an integer >= 1"),
         (lambda: ArraySource(X, Y.astype(str)), TypeError, "y must hold real numbers"),

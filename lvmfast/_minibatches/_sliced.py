@@ -1,4 +1,4 @@
-"""Where the minibatches of a stochastic fit come from: arrays and memory maps, files read in slices, iterables."""
+"""Batches of data in files that are read by slices of rows: HDF5, zarr and their like."""
 
 from __future__ import annotations
 
@@ -7,76 +7,15 @@ import copy
 import numpy as np
 
 from lvmfast import _backend
-from lvmfast._validation import check_positive
+from lvmfast._minibatches._batch import unmasked
+from lvmfast._minibatches._rows import RowSource
 from lvmfast.exceptions import SourceEndedError
-from lvmfast.models._svgp_batches import Batch, IterableSource, Source
-from lvmfast.models._svgp_rows import ArraySource, RowSource, is_mapped, is_sliced
-from lvmfast.random import seed_of
 
-__all__ = [
-    "ArraySource",
-    "Batch",
-    "IterableSource",
-    "SlicedSource",
-    "Source",
-    "as_source",
-    "is_batches",
-    "is_mapped",
-    "is_sliced",
-    "split",
-]
+__all__ = ["SlicedSource"]
 
 BLOCK_BYTES = 1 << 24  # a block of rows is read at once
 POOL_BLOCKS = 16  # that are mixed
 HELD_OUT_SPANS = 8  # at least so many pieces are held out of a file
-
-
-def is_batches(X, y) -> bool:
-    """Whether X, without y, is an iterable of batches or a callable that gives one."""
-    if y is not None or X is None or isinstance(X, (str, bytes)) or hasattr(X, "shape"):
-        return False
-    if isinstance(X, (list, tuple)):
-        return bool(X) and all(isinstance(item, dict) or _is_pair(item) for item in X)
-    return hasattr(X, "__iter__") or hasattr(X, "__getitem__") or callable(X)
-
-
-def _is_pair(item) -> bool:
-    """A tuple or list whose first entry is a matrix."""
-    return isinstance(item, (list, tuple)) and 2 <= len(item) <= 3 and len(getattr(item[0], "shape", ())) == 2
-
-
-def as_source(
-    X,
-    y=None,
-    known=None,
-    weight=None,
-    *,
-    batch_size=None,
-    seed=0,
-    n_total=None,
-    known_name=None,
-    device="auto",
-    dtype=None,
-    raw_y=False,
-    names=None,
-    state=None,
-) -> Source:
-    """The source for what was given; see the classes. ``state``: where to go on."""
-    common = {"known_name": known_name, "device": device, "dtype": dtype, "raw_y": raw_y, "names": names}
-    if is_batches(X, y):
-        if known is not None or weight is not None:
-            name = "sample_weight" if known is None else known_name or "known"
-            raise ValueError(f"{name} must be None, got an array; an iterable gives it with every batch")
-        return IterableSource(X, n_total, state=state, **common)
-    if y is None:
-        raise ValueError("y must be given unless X is an iterable of batches, got None")
-    if n_total is not None:
-        raise ValueError(f"n_total must be None with data of n rows, got {n_total!r}; it belongs to batches")
-    kind = SlicedSource if any(map(is_sliced, (X, y, known, weight))) else ArraySource
-    source = kind(X, y, known, weight, batch_size=batch_size, seed=seed, **common)
-    if state is not None:
-        source.restore(state)
-    return source
 
 
 class SlicedSource(RowSource):
@@ -93,7 +32,7 @@ class SlicedSource(RowSource):
     file: if its rows are sorted, store them in a random order.
     """
 
-    def __init__(self, X, y, known=None, weight=None, **settings):
+    def __init__(self, X, y=None, known=None, weight=None, **settings):
         super().__init__(X, y, known, weight, **settings)
         self._shapes = {name: None if a is None else tuple(a.shape) for name, a in self._fields.items()}
         rows, chunk = self.n_total, _chunk_rows(X)
@@ -119,10 +58,7 @@ class SlicedSource(RowSource):
             raise ValueError(
                 f"{name} must keep its shape {shape} during a fit, got {tuple(array.shape)}; copy the data"
             )
-        piece = _backend.to_numpy(array[start:stop])
-        if np.ma.isMaskedArray(piece):  # of netCDF
-            piece = piece.astype(piece.dtype if piece.dtype.kind == "f" else np.float64).filled(np.nan)
-        piece = np.asarray(piece)
+        piece = np.asarray(unmasked(_backend.to_numpy(array[start:stop])))  # a mask: of netCDF
         if piece.shape != (stop - start, *shape[1:]):
             raise SourceEndedError(
                 f"{name}[{start}:{stop}] must have shape {(stop - start, *shape[1:])}, got {piece.shape}; the file may "
@@ -146,17 +82,28 @@ class SlicedSource(RowSource):
                     break
                 if target is None:
                     target = np.empty((sum(int(b - a) for a, b in spans), *piece.shape[1:]), piece.dtype)
+                if (dtype := np.promote_types(target.dtype, piece.dtype)) != target.dtype:  # the first with a mask
+                    target = target.astype(dtype)
                 target[at : at + len(piece)] = piece
                 at += len(piece)
             found.append(target)
         return found
 
     def _between(self, start, stop, names=None):
+        return self._gather(_joined(self._spans_of(start, stop), self._block), names)
+
+    def _numbers(self, start, stop):
+        spans = self._spans_of(start, stop)
+        whole = spans[-1, 1] - spans[0, 0] == stop - start
+        return range(spans[0, 0], spans[-1, 1]) if whole else np.concatenate([np.arange(*span) for span in spans])
+
+    def _spans_of(self, start, stop) -> np.ndarray:
+        """The slices of the file, (k, 2), that hold these rows of the source."""
         first, last = np.searchsorted(self._edges, [start, stop - 1], side="right") - 1
         spans = self._blocks[first : last + 1].copy()
         spans[0, 0] += start - self._edges[first]
         spans[-1, 1] = self._blocks[last, 0] + stop - self._edges[last]
-        return self._gather(_joined(spans, self._block), names)
+        return spans
 
     # Passes.
 
@@ -164,17 +111,18 @@ class SlicedSource(RowSource):
         parts = []
         for epoch, first, last in self._spans(step):
             while first < last:
-                arrays, order, start = self._pool(epoch, first)
+                arrays, order, start, spans = self._pool(epoch, first)
                 rows = np.sort(order[first - start : min(last, start + len(order)) - start])
-                parts.append([None if a is None else a[rows] for a in arrays])
+                ends = np.cumsum(spans[:, 1] - spans[:, 0])
+                shift = (spans[:, 1] - ends)[np.searchsorted(ends, rows, side="right")]
+                parts.append([*(None if a is None else a[rows] for a in arrays), rows + shift])
                 first += len(rows)
                 del arrays  # before the next pool is read
-        if len(parts) == 1:
-            return parts[0]
-        return [None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True)]
+        *fields, rows = (None if column[0] is None else np.concatenate(column) for column in zip(*parts, strict=True))
+        return fields, rows
 
     def _pool(self, epoch: int, position: int):
-        """Arrays of the pool in which a position of a pass lies, their order, and the position of the first."""
+        """The pool in which a position of a pass lies: arrays, their order, the position of the first, slices."""
         if self._epoch != epoch:
             blocks = self._blocks[self._order(epoch, len(self._blocks))]
             ends = np.cumsum(blocks[:, 1] - blocks[:, 0])
@@ -186,9 +134,10 @@ class SlicedSource(RowSource):
         if self._pool_at != k:
             self._pool_at = self._pooled = None  # one at a time
             spans = blocks[cuts[k] : cuts[k + 1] if k + 1 < len(cuts) else None]
-            arrays = self._gather(spans[np.argsort(spans[:, 0])])
-            count = int((spans[:, 1] - spans[:, 0]).sum())
-            self._pooled, self._pool_at = (arrays, self._order(epoch, count, k + 1), int(starts[cuts[k]])), k
+            spans = spans[np.argsort(spans[:, 0])]
+            arrays = self._gather(spans)
+            order = self._order(epoch, int((spans[:, 1] - spans[:, 0]).sum()), k + 1)
+            self._pooled, self._pool_at = (arrays, order, int(starts[cuts[k]]), spans), k
         return self._pooled
 
     def restore(self, state: dict) -> None:
@@ -244,31 +193,3 @@ def _chunk_rows(array) -> int:
         return max(1, int(max(rows) if isinstance(rows, tuple) else rows))
     except (TypeError, IndexError, ValueError):
         return 1
-
-
-def split(source: Source, fraction: float, rng, most: int | None = None) -> tuple[Source, Source]:
-    """A source without some rows, and one of these: for early stopping.
-
-    Parameters
-    ----------
-    source : Source
-        Of arrays: rows at random. Of files: slices at random. Of an iterable: ValueError.
-    fraction : float in (0, 1)
-        Of the rows to hold out: at least one, and not all.
-    rng : int, numpy.random.Generator or None
-    most : int, optional
-        Rows to hold out at most.
-
-    Returns
-    -------
-    rest, held_out : Source
-    """
-    if check_positive(fraction, "validation_fraction") >= 1:
-        raise ValueError(f"validation_fraction must lie between 0 and 1, got {fraction!r}")
-    if not isinstance(source, RowSource):
-        raise ValueError(
-            "validation data must be given with an iterable of batches, from which no rows can be held out, got none"
-        )
-    if source.n_total < 2:
-        raise ValueError(f"X must have at least 2 rows to hold some out for validation, got {source.n_total}")
-    return source._split(fraction, np.random.default_rng(seed_of(rng)), most)

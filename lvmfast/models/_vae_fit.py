@@ -1,0 +1,339 @@
+"""Training of an autoencoder that can stop, be saved and go on, bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast.exceptions import NonFiniteError
+from lvmfast.models._vae_data import Memory
+from lvmfast.nn import SGD, Adam, RMSprop
+
+CALL_SECONDS = 0.1  # of steps in one compiled call, between which Ctrl-C is looked for
+MOST_STEPS = 10_000  # of one call
+KINDS = (Adam, RMSprop, SGD)  # in the order of the compiled class
+
+__all__ = ["Run", "Settings", "VaeStatus"]
+
+
+class VaeStatus:
+    """What a callback is told after every epoch.
+
+    Attributes
+    ----------
+    iteration : int
+        Epochs so far, from 1.
+    n_steps : int
+    loss, reconstruction, kl : float
+        Means over the epoch, as in ``history_``.
+    val_loss : float or None
+        Of the rows for validation.
+    elapsed : float
+        Seconds since this call of ``fit`` or ``resume`` began.
+    """
+
+    def __init__(self, iteration, n_steps, means, val_loss, elapsed, model):
+        self.iteration, self.n_steps, self.val_loss, self.elapsed = iteration, n_steps, val_loss, elapsed
+        self.loss, self.reconstruction, self.kl = means
+        self._model = model
+
+    def __repr__(self) -> str:
+        more = "" if self.val_loss is None else f", val_loss={self.val_loss:.6g}"
+        return f"VaeStatus(iteration={self.iteration}, loss={self.loss:.6g}{more}, elapsed={self.elapsed:.1f})"
+
+    def model(self):
+        """A fitted model with what was reached, which can transform, be saved and be resumed."""
+        return self._model()
+
+    def save(self, path) -> None:
+        """Write a checkpoint: ``VAE.load(path).resume(X)`` goes on from here."""
+        self.model().save(path)
+
+
+@dataclasses.dataclass
+class Settings:
+    """How steps are taken: arguments of the estimator."""
+
+    n_samples: int
+    objective: str
+    gradient: str
+    beta: object
+    temperature: object
+    optimizer: object
+    batch_size: int
+    max_iter: int
+    early_stopping: bool
+    n_iter_no_change: int
+
+    @classmethod
+    def of(cls, model) -> Settings:
+        """Those of an estimator."""
+        settings = cls(**{field.name: getattr(model, field.name) for field in dataclasses.fields(cls)})
+        settings.optimizer = Adam() if settings.optimizer is None else settings.optimizer
+        return settings
+
+    @property
+    def kind(self) -> int:
+        """The optimizer's number."""
+        return KINDS.index(type(self.optimizer))
+
+    @property
+    def numbers(self) -> tuple[float, float, float]:
+        """Those of the optimizer but for its rate."""
+        own = self.optimizer
+        if isinstance(own, Adam):
+            return own.beta_1, own.beta_2, own.epsilon
+        return (own.rho, own.momentum, own.epsilon) if isinstance(own, RMSprop) else (own.momentum, 0.0, 0.0)
+
+    def rates(self, first: int, count: int) -> np.ndarray:
+        """Of steps ``first, ..., first + count - 1``, with Adam's correction of its running means."""
+        rates = np.array([self.optimizer.rate(step) for step in range(first, first + count)], dtype=np.float64)
+        if isinstance(self.optimizer, Adam):
+            b1, b2 = self.optimizer.beta_1, self.optimizer.beta_2
+            rates *= [math.sqrt(1 - b2**t) / (1 - b1**t) for t in range(first + 1, first + count + 1)]
+        return rates
+
+    def values(self, name: str, first: int, count: int) -> np.ndarray:
+        """beta or temperature of these steps."""
+        given = getattr(self, name)
+        if not callable(given):
+            return np.full(count, float(given))
+        values = np.array([float(given(step)) for step in range(first, first + count)], dtype=np.float64)
+        bad = ~np.isfinite(values) | ((values < 0) if name == "beta" else (values <= 0))
+        if bad.any():
+            k, rule = int(np.argmax(bad)), ">= 0" if name == "beta" else "> 0"
+            raise ValueError(f"{name}({first + k}) must be a finite number {rule}, got {values[k]}")
+        return values
+
+
+class Run:
+    """Steps of a fit.
+
+    Attributes
+    ----------
+    theta, m, v : ndarray of shape (p,)
+        Parameters and the optimizer's memory (None where it has none); steps overwrite them.
+    steps : int
+        So far.
+    ends : list of int
+        Steps at the ends of epochs.
+    checks : list of (3,) arrays
+        Of the rows for validation after each epoch: minus the bound, minus ``E log p(x | z)``, KL.
+    best : dict or None
+        ``value``, ``theta`` and ``epoch`` of the best check.
+    stopped, interrupted, settled : bool
+        By the callback, from the keyboard, by early stopping.
+    error : Exception or None
+        What ended the fit before its end, after a step at least.
+    """
+
+    def __init__(self, problem, settings: Settings, seeds, theta, state=None):
+        self.problem, self.settings, self.seeds = problem, settings, seeds
+        names = getattr(settings.optimizer, "_moments")  # noqa: B009
+        self.theta = problem.placed(theta).copy()
+        xp = _backend.namespace(self.theta)
+        self.m, self.v = (xp.zeros_like(self.theta) if name in names else None for name in ("m", "v"))
+        self._terms: list[np.ndarray] = []
+        self.ends: list[int] = []
+        self.checks: list[np.ndarray] = []
+        self.best: dict | None = None
+        self.stopped = self.interrupted = self.settled = False
+        self.error: Exception | None = None
+        self._at_once, self.steps, self._rows = 1, 0, 0.0  # rows of this epoch
+        if state is not None:
+            self._restore(state)
+
+    # State.
+
+    @property
+    def terms(self) -> np.ndarray:
+        """(steps, 5): mean objective, ``log p(x | z)`` and KL, the gradient's norm, and rows of every step."""
+        if len(self._terms) != 1:
+            self._terms = [np.concatenate([np.empty((0, 5)), *self._terms])]
+        return self._terms[0]
+
+    def state(self) -> dict:
+        """Arrays by name, from which a run goes on."""
+        state = {"theta": _backend.to_numpy(self.theta).copy(), "terms": self.terms.copy()}
+        state |= {
+            "kind": np.array(self.settings.kind),
+            "ends": np.array(self.ends, dtype=np.int64),
+            "checks": np.array(self.checks).reshape(-1, 3),
+        }
+        state |= {k: _backend.to_numpy(a).copy() for k in ("m", "v") if (a := getattr(self, k)) is not None}
+        if self.best is not None:
+            state |= {f"best.{name}": np.array(value) for name, value in self.best.items()}
+        return state
+
+    def _restore(self, state: dict) -> None:
+        given = [name in state for name in ("m", "v")]
+        if int(state["kind"]) != self.settings.kind or given != [a is not None for a in (self.m, self.v)]:
+            raise ValueError(f"optimizer must be of the kind of the fit to go on, got {self.settings.optimizer!r}")
+        for name in ("m", "v"):
+            if name in state:
+                setattr(self, name, self.problem.placed(state[name]).copy())
+        self._terms = [np.array(state["terms"])]
+        self.steps, self.ends = len(self.terms), np.asarray(state["ends"]).tolist()
+        self.checks = list(np.array(state["checks"]))
+        self._rows = self.terms[self.ends[-1] if self.ends else 0 :, 4].sum()
+        if "best.theta" in state:
+            self.best = {"value": float(state["best.value"]), "epoch": int(state["best.epoch"])}
+            self.best["theta"] = np.array(state["best.theta"])
+
+    # Steps.
+
+    def piece(self, data) -> None:
+        """Some steps, within an epoch; NonFiniteError where one has no finite value, with those before it taken."""
+        if not isinstance(data, Memory):
+            x, place = data.batch(self.steps)
+            self._train(x, None, len(x), 1, place)
+            return
+        epoch, at = divmod(self.steps, data.pass_length)
+        count, size = min(self._at_once, data.pass_length - at), data.batch_size
+        rows = data.order(epoch)[at * size : (at + count) * size]
+        begun = time.perf_counter()
+        self._train(data.x, rows, size, count, lambda i: data.place(i))
+        wanted = CALL_SECONDS * count / max(time.perf_counter() - begun, 1e-9)
+        self._at_once = int(np.clip(wanted, 1, min(MOST_STEPS, 8 * self._at_once)))
+
+    def batch(self, data: Memory) -> None:
+        """One step with all rows."""
+        self._train(data.x, None, data.n_total, 1, data.place)
+
+    def _train(self, x, rows, size, count, place) -> None:
+        settings, first, problem = self.settings, self.steps, self.problem
+        compiled = problem.compiled(settings.n_samples, settings.objective == "iwae", settings.gradient == "dreg")
+        betas, temperatures = (settings.values(name, first, count) for name in ("beta", "temperature"))
+        terms, done = compiled.train(
+            self.theta,
+            self.m,
+            self.v,
+            problem.placed(problem.fixed),
+            x,
+            rows,
+            size,
+            self.seeds["noise"],
+            first,
+            settings.rates(first, count),
+            betas,
+            temperatures,
+            settings.kind,
+            settings.numbers,
+            settings.optimizer.clip_norm or 0.0,
+        )
+        done = int(done)
+        sizes = np.full((count, 1), float(size))
+        if rows is not None:
+            sizes[-1] = len(rows) - (count - 1) * size
+        self._terms.append(np.hstack([_backend.to_numpy(terms), sizes])[:done])
+        self.steps += done
+        self._rows += sizes[:done].sum()
+        if done < count:
+            chosen = None if rows is None else rows[done * size : (done + 1) * size]
+            raise self._reason(compiled, x, chosen, place, betas[done], temperatures[done])
+
+    def _reason(self, compiled, x, rows, place, beta, temperature) -> NonFiniteError:
+        """Which row has no finite value or gradient at the step that comes next."""
+        problem, fixed = self.problem, self.problem.placed(self.problem.fixed)
+        batch = x if rows is None else x[_backend.to_device(rows, problem.device)]
+        eps = compiled.noise(self.seeds["noise"], self.steps, len(batch))
+        terms = _backend.to_numpy(compiled.evaluate(self.theta, fixed, batch, eps, beta, temperature, False)[0])
+        at, what = None, "gradient"
+        if not np.isfinite(terms).all():
+            at = int(np.argmax(~np.isfinite(terms).all(axis=1)))
+            names = ((1, "reconstruction log p(x | z)"), (2, "KL divergence"), (0, "objective"))
+            what = next(name for k, name in names if not np.isfinite(terms[at, k]))
+        else:
+            for i in range(len(batch)):
+                own = slice(i, i + 1)
+                gradient = compiled.evaluate(self.theta, fixed, batch[own], eps[own], beta, temperature, True)[1]
+                if not bool(_backend.namespace(gradient).isfinite(gradient).all()):
+                    at = i
+                    break
+        where = "a batch" if at is None else place(at if rows is None else rows[at])
+        return NonFiniteError(
+            f"the {what} of {where} is not finite at step {self.steps}, which was not taken; numbers may have grown "
+            f"too large in {problem.dtype}: lower the learning rate, set the optimizer's clip_norm, or scale the data"
+        )
+
+    def go(self, data, check_interrupt, on_piece, on_epoch) -> None:
+        """Steps up to ``max_iter`` epochs, or until ``on_epoch()`` is true, checks settle, or something fails."""
+        settings, before = self.settings, self.steps
+        self.settled = self._is_settled()
+        try:
+            while len(self.ends) < settings.max_iter and not self.settled:
+                check_interrupt()
+                self.piece(data)
+                on_piece()
+                if self._ends_epoch(data):
+                    check = None if data.held is None else self._check(data)
+                    self.ends.append(self.steps)
+                    self._rows = 0.0
+                    if check is not None:
+                        self._keep(check)
+                    if on_epoch():
+                        self.stopped = True
+                        break
+        except KeyboardInterrupt:
+            self.interrupted = True
+            if not self.steps:
+                raise
+        except Exception as error:
+            if self.steps == before:
+                raise
+            self.error = error
+
+    def _ends_epoch(self, data) -> bool:
+        last = self.ends[-1] if self.ends else 0
+        if data.pass_length:
+            return self.steps - last >= data.pass_length
+        return self._rows >= data.n_total
+
+    def _check(self, data) -> np.ndarray:
+        settings, problem = self.settings, self.problem
+        held = data.held(problem.rows_at_once(settings.n_samples))
+        temperature = settings.values("temperature", max(self.steps - 1, 0), 1)[0]
+        terms = problem.terms(
+            self.theta, held, settings.n_samples, settings.objective == "iwae", self.seeds["score"], temperature
+        )
+        return terms.mean(axis=0) * [-1.0, -1.0, 1.0]
+
+    def _keep(self, check) -> None:
+        """A check, and the parameters if it is the best one."""
+        self.checks.append(check)
+        if not self.settings.early_stopping:
+            return
+        if check[0] < (np.inf if self.best is None else self.best["value"]):
+            self.best = {"value": float(check[0]), "theta": _backend.to_numpy(self.theta).copy()}
+            self.best["epoch"] = len(self.ends)
+        self.settled = self._is_settled()
+
+    def _is_settled(self) -> bool:
+        settings = self.settings
+        since = len(self.ends) - (0 if self.best is None else self.best["epoch"])
+        return bool(settings.early_stopping and self.checks) and since >= settings.n_iter_no_change
+
+    def result(self) -> np.ndarray:
+        """theta of the best check with early stopping, else of now; of NumPy."""
+        if self.settings.early_stopping and self.best is not None:
+            return self.best["theta"].copy()
+        return _backend.to_numpy(self.theta).copy()
+
+    def history(self) -> dict[str, np.ndarray]:
+        """Means over the rows of each epoch, and what was found of the rows for validation."""
+        starts = [0, *self.ends[:-1]]
+        means = np.array([self.means(a, b) for a, b in zip(starts, self.ends, strict=False)]).reshape(-1, 3)
+        history = dict(zip(("loss", "reconstruction", "kl"), means.T.copy(), strict=True))
+        if self.checks:
+            checks = np.array(self.checks).T.copy()
+            history |= dict(zip(("val_loss", "val_reconstruction", "val_kl"), checks, strict=True))
+        return history
+
+    def means(self, first: int, last: int) -> np.ndarray:
+        """Loss, minus ``log p(x | z)`` and KL per row, of steps ``first, ..., last - 1``."""
+        terms = self.terms[first:last]
+        return (terms[:, 4] @ terms[:, :3]) / terms[:, 4].sum() * [-1.0, -1.0, 1.0]

@@ -1,0 +1,156 @@
+"""The encoder and the decoder of an autoencoder, from names, widths, layers or networks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast._validation import check_choice, check_integer
+from lvmfast.nn import Dense, Flatten, Sequential
+from lvmfast.nn._graph import Graph, check_layers
+from lvmfast.nn._layers import ACTIVATIONS, _Weighted
+
+__all__ = ["build_networks", "check_hidden", "check_network"]
+
+GAUSSIAN_HEADS = ("mean", "log_var")
+
+
+def check_hidden(hidden, activation) -> tuple[int, ...]:
+    """Widths of hidden layers, as a tuple."""
+    check_choice(activation, "activation", ACTIVATIONS)
+    widths = hidden if isinstance(hidden, (tuple, list, np.ndarray)) else (hidden,)
+    return tuple(check_integer(width, "hidden", 1) for width in widths)
+
+
+def check_network(given, name: str) -> None:
+    """Raise unless it is None, "linear", a sequence of layers or a network."""
+    if given is None or isinstance(given, Sequential):
+        return
+    if isinstance(given, str):
+        check_choice(given, name, ("linear",))
+    else:
+        check_layers(given, name)
+
+
+def build_networks(model, shape: tuple[int, ...], width: int, seeds, dtype, device: str):
+    """Copies of what the estimator was given, built.
+
+    Parameters
+    ----------
+    model : VAE
+        For its arguments; they were checked.
+    shape : tuple of int
+        Of a row.
+    width : int
+        Numbers that the decoder gives for a row: the features, times their classes.
+    seeds : pair of int
+        For the first parameters of either.
+
+    Returns
+    -------
+    encoder, decoder : Sequential
+
+    Raises
+    ------
+    ValueError
+        If one of them does not fit the data or the other.
+    """
+    hidden = check_hidden(model.hidden, model.activation)
+    discrete = model.latent == "categorical"
+    codes = model.n_components * (model.n_categories if discrete else 1)
+    layers, heads = _parts(model.encoder, "encoder")
+    if layers is None:
+        layers = [Flatten()] if len(shape) > 1 else []
+        layers += [Dense(n, model.activation) for n in (hidden if model.encoder is None else ())]
+    if heads is None:
+        heads = {name: [Dense(codes)] for name in (("logits",) if discrete else GAUSSIAN_HEADS)}
+    encoder = _built(model.encoder, "encoder", layers, heads, shape, seeds[0], dtype, device)
+    got = tuple(math.prod(s) for s in encoder.graph.output_shapes)
+    wanted = (codes,) if discrete else (codes, codes)
+    if got != wanted:
+        what = "one head of logits" if discrete else "two heads, mean and log variance,"
+        raise ValueError(
+            f"encoder must have {what} of n_components{' * n_categories' if discrete else ''} = {codes} numbers each, "
+            f"got {len(got)} of {got}; change n_components, or leave the heads out to have them added"
+        )
+    if not discrete and isinstance(heads, dict) and list(heads)[0] == "log_var":
+        raise ValueError(f"encoder must have the heads (mean, log_var) in this order, got {list(heads)}")
+
+    named = model.likelihood == "gaussian" and isinstance(model.variance, str)
+    two = named and model.variance in ("batch", "row", "sample")
+    layers, heads = _parts(model.decoder, "decoder")
+    if layers is None:
+        layers = [Dense(n, model.activation) for n in (hidden[::-1] if model.decoder is None else ())] + [Dense(width)]
+    if two and heads is None:
+        layers, heads = _split(layers)
+    decoder = _built(model.decoder, "decoder", layers, heads, (codes,), seeds[1], dtype, device)
+    _check_decoder(model, decoder, heads, width, two)
+    return encoder, decoder
+
+
+def _parts(given, name: str):
+    """Layers (None where they follow from widths) and heads."""
+    if isinstance(given, Sequential):
+        return list(given.layers), given.heads
+    return (None if given is None or isinstance(given, str) else check_layers(given, name)), None
+
+
+def _split(layers):
+    """The trunk, and two heads: the last layer with parameters with what follows it, and another like it."""
+    last = max((i for i, layer in enumerate(layers) if isinstance(layer, _Weighted)), default=0)
+    return layers[:last], {name: layers[last:] for name in GAUSSIAN_HEADS}
+
+
+def _built(given, name, layers, heads, shape, seed, dtype, device) -> Sequential:
+    """A new network, with the parameters of the given one where that has some, which are the first ones."""
+    old = given if isinstance(given, Sequential) and given._graph is not None else None
+    if old is not None:
+        if math.prod(old.input_shape) != math.prod(shape):
+            takes = "the rows of X" if name == "encoder" else "latents"
+            raise ValueError(
+                f"{name} must take {takes} of shape {shape}, {math.prod(shape)} numbers, got a network built for "
+                f"{old.input_shape}"
+            )
+        shape = old.input_shape
+    try:
+        network = Sequential(layers, heads=heads).build(shape, dtype, seed, device)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+    if old is not None:
+        count = old.n_parameters
+        parameters = _backend.to_numpy(network.parameters).copy()
+        parameters[:count] = _backend.to_numpy(old.parameters)
+        if not np.isfinite(parameters).all():
+            raise ValueError(f"{name} must have finite parameters, got NaN or infinite ones")
+        network.parameters = _backend.to_device(parameters, device)
+    return network
+
+
+def _check_decoder(model, decoder, heads, width: int, two: bool) -> None:
+    """Raise unless its outputs are what the likelihood takes."""
+    graph: Graph = decoder.graph
+    got = tuple(math.prod(s) for s in graph.output_shapes)
+    if len(got) != 1 + two:
+        remedy = "use variance='batch', 'row' or 'sample' for a second one" if len(got) == 2 else "remove the others"
+        if two:
+            remedy = "leave heads out to have one added"
+        raise ValueError(f"decoder must have {1 + two} heads at most, got {len(got)}; {remedy}")
+    if two and isinstance(heads, dict) and list(heads)[0] == "log_var":
+        raise ValueError(f"decoder must have the heads (mean, log_var) in this order, got {list(heads)}")
+    for size in got:
+        if size != width:
+            classes = f" times n_classes={model.n_classes}" if model.likelihood == "categorical" else ""
+            raise ValueError(
+                f"decoder must give {width} numbers, as many as X has features{classes}, got {size} of shape "
+                f"{graph.output_shapes[got.index(size)]}"
+            )
+    if model.likelihood != "gaussian":
+        chain = next(iter(heads.values())) if isinstance(heads, dict) else heads[0] if heads else decoder.layers
+        last = [layer for layer in chain if isinstance(layer, _Weighted)][-1]
+        if last.activation != "linear":
+            raise ValueError(
+                f"decoder must end in the activation 'linear' for likelihood={model.likelihood!r}, which is computed "
+                f"from logits, got {last.activation!r} in {last!r}"
+            )

@@ -1,0 +1,324 @@
+"""What a fitted autoencoder says of rows: codes, reconstructions, draws, bounds and estimates of log p(x)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from lvmfast import _backend, random
+from lvmfast._minibatches import as_source
+from lvmfast._validation import as_float_array, check_integer
+from lvmfast.models._vae_data import Form, Stream, blocks, streams
+from lvmfast.models._vae_problem import drawn
+from lvmfast.models._vae_work import seeds_of
+from lvmfast.random import seed_of
+
+PIECE_ROWS = 4096  # of a file at once
+WEIGHT_NUMBERS = 1 << 23  # of networks and noise at once in log_likelihood
+
+__all__ = ["VaePredictions"]
+
+
+class VaePredictions:
+    """Methods of :class:`VAE` that need a fit."""
+
+    def transform(self, X, return_std=False):
+        """The codes: means m of ``q(z | x) = N(m, exp(s))``, or the probabilities of categorical latents.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...)
+            As in :meth:`fit`; also a memory map or a dataset in a file, of which some rows are read at a time.
+        return_std : bool, default=False
+            Of Gaussian latents: also the standard deviations ``exp(s / 2)``.
+
+        Returns
+        -------
+        codes : array of shape (n, n_components) or (n, n_components * n_categories)
+            In the model's dtype.
+        std : array of shape (n, n_components)
+            Only with ``return_std``.
+        """
+        problem = self._ready()
+        if return_std and problem.categories:
+            raise ValueError("return_std must be False with latent='categorical': codes are probabilities, got True")
+        parts = [problem.encode(x) for x in self._blocks(X, PIECE_ROWS)]
+        if problem.categories:
+            return self._joined(parts, X)
+        mean = self._joined([part[0] for part in parts], X)
+        if not return_std:
+            return mean
+        std = self._joined([part[1] for part in parts], X)
+        return mean, _backend.namespace(std).exp(0.5 * std)
+
+    def inverse_transform(self, Z):
+        """The means of x for codes: of Bernoulli features and of classes the probabilities.
+
+        Parameters
+        ----------
+        Z : array of shape (n, n_components), or (n, n_components * n_categories) of categorical latents
+
+        Returns
+        -------
+        array of shape (n, ...)
+            In the shape of X; (n, ..., n_classes) with the categorical likelihood.
+        """
+        problem = self._ready()
+        z = as_float_array(Z, "Z")
+        if z.ndim != 2 or z.shape[1] != problem.codes:
+            raise ValueError(f"Z must have shape (n, {problem.codes}), got {z.shape}")
+        if not bool(_backend.namespace(z).isfinite(z).all()):
+            raise ValueError("Z must be finite, got NaN or infinite numbers")
+        means = problem.decode(problem.placed(z))[0]
+        return _backend.like(means, z).reshape(len(z), *self._form_of_fit().full_shape)
+
+    def reconstruct(self, X, *, rng=None):
+        """The means of x for the codes of rows, ``inverse_transform(transform(X))``.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...)
+        rng : int or numpy.random.Generator, optional
+            Draws the codes from q(z | x) instead of taking their means.
+
+        Returns
+        -------
+        array of shape (n, ...)
+        """
+        problem = self._ready()
+        if rng is None:
+            return self.inverse_transform(self.transform(X))
+        seed, parts = seed_of(rng), []
+        for k, x in enumerate(self._blocks(X, PIECE_ROWS)):
+            eps = self._noise(problem, len(x), seed, k * PIECE_ROWS * problem.codes)
+            parts.append(problem.decode(drawn(problem, problem.encode(x), eps))[0])
+        means = self._joined(parts, X)
+        return means.reshape(len(means), *self._form_of_fit().full_shape)
+
+    def sample(self, n=1, *, rng=None, return_mean=False):
+        """Rows drawn from the model: z from its prior, x given z.
+
+        Parameters
+        ----------
+        n : int, default=1
+        rng : None, int or numpy.random.Generator
+        return_mean : bool, default=False
+            The means of x given the z drawn, not draws of x.
+
+        Returns
+        -------
+        array of shape (n, ...)
+            As X was; numbers of classes where X held these, else one-hot ones.
+        """
+        problem, form = self._ready(), self._form_of_fit()
+        n, seed = check_integer(n, "n", 1), seed_of(rng)
+        seeds = seeds_of(seed)
+        parts = []
+        for first in range(0, n, PIECE_ROWS):
+            rows = min(PIECE_ROWS, n - first)
+            eps = self._noise(problem, rows, seeds["noise"], first * problem.codes)
+            if problem.categories:
+                code = _backend.namespace(eps).full_like(eps, 1.0 / problem.categories)
+                z = drawn(problem, code, eps)
+            else:
+                z = eps
+            mean, head = problem.decode(z)
+            x = mean if return_mean else self._observed(problem, mean, head, seeds["score"], first)
+            parts.append(x)
+        x = _backend.namespace(*parts).concatenate(parts)
+        x = x if self._on_gpu else _backend.to_numpy(x)
+        shaped = x.reshape(n, *form.full_shape)
+        return shaped.argmax(axis=-1) if form.codes and not return_mean else shaped
+
+    def _observed(self, problem, mean, head, seed: int, first: int):
+        """x given its means; rows first, first + 1, ... of a sample."""
+        xp = _backend.namespace(mean)
+        where = {"rng": seed, "dtype": problem.dtype, "device": problem.device}
+        if problem.likelihood == "gaussian":
+            scale = xp.exp(0.5 * problem.log_variances(self._theta, head, self._average))
+            return mean + scale * random.normal(size=mean.shape, start=first * problem.width, **where)
+        if problem.likelihood == "bernoulli":
+            u = random.uniform(size=mean.shape, start=first * problem.width, **where)
+            return (u < mean).astype(problem.dtype)
+        groups = mean.reshape(len(mean), -1, problem.classes)
+        u = random.uniform(size=groups.shape[:2], start=first * groups.shape[1], **where)
+        chosen = (u[:, :, None] > groups.cumsum(axis=2)[:, :, :-1]).sum(axis=2)
+        return (chosen[:, :, None] == xp.arange(problem.classes)).astype(problem.dtype).reshape(mean.shape)
+
+    def score(self, X, y=None) -> float:
+        """The bound in nats, mean over the rows: the ELBO, or for ``objective="iwae"`` that of ``n_samples`` weights.
+
+        With ``beta = 1`` and noise that the fit's seed gives: the same number in every call.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...)
+        y : ignored
+
+        Returns
+        -------
+        float
+        """
+        problem, iwae = self._ready(), self.objective == "iwae"
+        held = self._blocks(X, problem.rows_at_once(self.n_samples))
+        seed = seeds_of(int(self._state["seed"]))["score"]
+        with _backend.blas_threads(1):
+            terms = problem.terms(self._theta, held, self.n_samples, iwae, seed, self._temperature, self._average)
+        return float(terms[:, 0].mean())
+
+    def log_likelihood(self, X, *, n_samples=1000, return_std=False):
+        """``log p(x) ~ log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x)``, z_k drawn from q, for every row, in nats.
+
+        The estimate is a lower bound in expectation, which rises with K. Rows and draws are worked on in pieces of some
+        10 million numbers, whatever n and K are.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...)
+        n_samples : int, default=1000
+            K.
+        return_std : bool, default=False
+            Also the standard errors, by the delta method: ``std(w) / (sqrt(K) mean(w))`` with the weights w. They are
+            too small where few weights count for nearly all.
+
+        Returns
+        -------
+        log_likelihood : ndarray of shape (n,)
+            float64.
+        std : ndarray of shape (n,)
+            Only with ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            With categorical latents, whose relaxed draws have no density in closed form here.
+
+        References
+        ----------
+        Burda, Grosse & Salakhutdinov (2016), "Importance weighted autoencoders", eq. 8.
+        """
+        problem, count = self._ready(), check_integer(n_samples, "n_samples", 1)
+        if problem.categories:
+            raise ValueError("log_likelihood needs latent='gaussian': relaxed draws of 'categorical' have no weights")
+        each = problem.encoder.graph.kept + problem.decoder.graph.kept + 2 * (problem.codes + problem.width)
+        draws = max(1, min(count, WEIGHT_NUMBERS // each))
+        rows = max(1, min(PIECE_ROWS, WEIGHT_NUMBERS // (each * draws)))
+        compiled, seed = problem.compiled(1, True), seeds_of(int(self._state["seed"]))["likelihood"]
+        theta = problem.placed(self._theta)
+        fixed = problem.placed(problem.fixed if self._average is None else self._average)
+        found, start = [], 0
+        for x in self._blocks(X, rows):
+            sums = _Sums(len(x))
+            for first in range(0, count, draws):
+                size = rows, min(draws, count - first), problem.codes
+                where = {"rng": seed, "start": start, "dtype": problem.dtype, "device": problem.device}
+                eps = random.normal(size=size, **where)[: len(x)]
+                start += math.prod(size)
+                sums.add(_backend.to_numpy(compiled.log_weights(theta, fixed, x, eps)))
+            found.append(sums.result())
+        values, errors = np.concatenate([np.empty((2, 0)), *found], axis=1)
+        return (values, errors) if return_std else values
+
+    def elbo(self, X, *, eps=None, theta=None, gradient=False):
+        """The objective of a step with all rows of X, mean over the rows, in nats: a function of theta and the noise.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...)
+        eps : array of shape (n, L, D), optional
+            Standard normal noise, or Gumbel's of categorical latents. Default: some of the fit's seed.
+        theta : array of shape (p,), optional
+            Parameters of the encoder, of the decoder, and free log variances. Default: the fitted ones.
+        gradient : bool, default=False
+
+        Returns
+        -------
+        value : float
+        gradient : array of shape (p,)
+            By theta; only with ``gradient``. With ``gradient="dreg"`` that estimate of it.
+        """
+        problem = self._ready()
+        x = next(iter(self._blocks(X, None)))
+        settings = self._settings()
+        step = self.n_steps_
+        compiled = problem.compiled(self.n_samples, self.objective == "iwae", self.gradient == "dreg")
+        if eps is None:
+            eps = compiled.noise(seeds_of(int(self._state["seed"]))["score"], 0, len(x))
+        else:
+            eps = problem.placed(as_float_array(eps, "eps"))
+            if eps.ndim != 3 or eps.shape[0] != len(x) or not eps.shape[1] or eps.shape[2] != problem.codes:
+                raise ValueError(f"eps must have shape ({len(x)}, L, {problem.codes}), got {eps.shape}")
+        if theta is None:
+            theta = self._theta
+        else:
+            theta = as_float_array(theta, "theta")
+            if theta.shape != (problem.size,):
+                raise ValueError(f"theta must have shape ({problem.size},), got {theta.shape}")
+        beta, temperature = (float(settings.values(name, step, 1)[0]) for name in ("beta", "temperature"))
+        with _backend.blas_threads(1):
+            terms, slope = compiled.evaluate(
+                problem.placed(theta), problem.placed(problem.fixed), x, eps, beta, temperature, bool(gradient)
+            )
+        value = float(_backend.to_numpy(terms)[:, 0].mean())
+        return (value, _backend.like(-slope, X)) if gradient else value
+
+    # What they share.
+
+    def _ready(self):
+        check_is_fitted(self)
+        return self._problem
+
+    def _form_of_fit(self) -> Form:
+        problem = self._problem
+        form = Form(problem.likelihood, problem.classes, problem.dtype)
+        form.shape, form.codes = self._shape, self._codes
+        return form
+
+    def _blocks(self, X, size):
+        """Rows as numbers on the device, ``size`` at a time, or all at once for None."""
+        form, problem = self._form_of_fit(), self._problem
+        if streams(X):
+            own = form.dtype if form.likelihood != "categorical" else np.float64
+            source = as_source(X, needs_y=False, device=problem.device, dtype=own)
+            return Stream(source, form).blocks(size or source.n_total)
+        x = _backend.to_device(form.array(self, X, False)[0], problem.device)
+        return blocks(x, size or len(x))
+
+    @staticmethod
+    def _noise(problem, rows: int, seed: int, start: int):
+        """Standard normal (rows, D), or Gumbel's."""
+        where = {"size": (rows, problem.codes), "rng": seed, "start": start}
+        where |= {"dtype": problem.dtype, "device": problem.device}
+        if not problem.categories:
+            return random.normal(**where)
+        xp = _backend.namespace_on(problem.device)
+        return -xp.log(random.exponential(**where))
+
+    def _joined(self, parts, X):
+        """One array, where X is."""
+        if not parts:
+            raise ValueError("X must have at least one row, got none")
+        whole = _backend.namespace(*parts).concatenate(parts) if len(parts) > 1 else parts[0]
+        return _backend.like(whole, X)
+
+
+class _Sums:
+    """``log mean w`` and its error from log w that come in pieces."""
+
+    def __init__(self, rows: int):
+        self.count, self.top = 0, np.full(rows, -np.inf)
+        self.first, self.second = np.zeros(rows), np.zeros(rows)
+
+    def add(self, log_w: np.ndarray) -> None:
+        top = np.maximum(self.top, log_w.max(axis=1))
+        shift = np.exp(self.top - top)
+        w = np.exp(log_w - top[:, None])
+        self.first, self.second = self.first * shift + w.sum(axis=1), self.second * shift**2 + (w * w).sum(axis=1)
+        self.top, self.count = top, self.count + log_w.shape[1]
+
+    def result(self) -> np.ndarray:
+        mean = self.first / self.count
+        variance = np.maximum(self.second / self.count - mean**2, 0.0)
+        return np.stack([self.top + np.log(mean), np.sqrt(variance / self.count) / mean])

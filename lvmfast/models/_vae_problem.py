@@ -1,0 +1,203 @@
+"""An autoencoder as one vector of parameters with compiled steps: theta = [encoder | decoder | free log variances]."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lvmfast import _backend
+from lvmfast.nn import Sequential
+
+LOW, HIGH = -14.0, 14.0  # of log variances
+LIKELIHOODS = ("bernoulli", "gaussian", "categorical")
+VARIANCES = ("fixed", "shared", "feature", "batch", "row", "sample")  # in the order of the compiled class
+KEPT = 1 << 24  # numbers of layers' values that one evaluation keeps
+EVALUATION_ROWS = 256  # at most at once, in a score
+LEAST_VARIANCE = 1e-2  # of a feature at the start, relative to the mean of all
+
+__all__ = ["HIGH", "LIKELIHOODS", "LOW", "VARIANCES", "VaeProblem", "copied", "drawn"]
+
+
+class VaeProblem:
+    """Compiled objects for two networks and a likelihood.
+
+    Parameters
+    ----------
+    encoder, decoder : Sequential
+        Built; the problem's own.
+    categories : int
+        Of each latent, 0 for Gaussian ones.
+    likelihood, variance : str
+        Names in LIKELIHOODS and VARIANCES; "fixed" where there is no variance.
+    classes : int
+        Of each feature with the categorical likelihood, else 0.
+    fixed : ndarray of shape (d,) or None
+        Log variances that are not learned.
+    """
+
+    def __init__(self, encoder, decoder, *, categories, likelihood, variance, classes, fixed=None):
+        self.encoder, self.decoder, self.categories = encoder, decoder, categories
+        self.likelihood, self.variance, self.classes, self.fixed = likelihood, variance, classes, fixed
+        self.dtype, self.device = encoder.dtype, encoder.device
+        self.codes = math.prod(encoder.graph.output_shapes[0])
+        self.width = math.prod(decoder.graph.output_shapes[0])
+        self.inputs = math.prod(encoder.input_shape)
+        self.n_free = {"shared": 1, "feature": self.width}.get(variance, 0)
+        self._compiled: dict = {}
+
+    @property
+    def size(self) -> int:
+        """Numbers in theta."""
+        return self.encoder.n_parameters + self.decoder.n_parameters + self.n_free
+
+    def initial(self, moments=None) -> np.ndarray:
+        """The networks' parameters, and variances of 1 or, with the features' mean squares (d,), of these.
+
+        Where a network gives about 0 at first, as one with Glorot's kernels does of centred data, these are the
+        residuals' variances.
+        """
+        free = np.zeros(self.n_free)
+        if self.n_free and moments is not None:
+            mean = float(np.mean(moments))
+            moments = np.maximum(moments, LEAST_VARIANCE * mean) if mean > 0 else np.ones(self.width)
+            free[:] = np.clip(np.log(moments if self.n_free > 1 else np.mean(moments)), LOW, HIGH)
+        parts = _backend.to_numpy(self.encoder.parameters), _backend.to_numpy(self.decoder.parameters), free
+        return np.concatenate(parts).astype(self.dtype)
+
+    def parts(self, theta):
+        """theta of the encoder, of the decoder, and free log variances."""
+        first, second = self.encoder.n_parameters, self.encoder.n_parameters + self.decoder.n_parameters
+        return theta[:first], theta[first:second], theta[second:]
+
+    def copy(self, theta) -> VaeProblem:
+        """A problem with networks of its own, which have these parameters."""
+        parts = [self.placed(part) for part in self.parts(theta)]
+        encoder, decoder = map(copied, (self.encoder, self.decoder), parts[:2])
+        names = ("categories", "likelihood", "variance", "classes", "fixed")
+        return VaeProblem(encoder, decoder, **{name: getattr(self, name) for name in names})
+
+    def placed(self, array):
+        """On the problem's device, in its dtype; None as it is."""
+        if array is None:
+            return None
+        array = _backend.to_device(array, self.device)
+        return _backend.namespace(array).ascontiguousarray(array, dtype=self.dtype)
+
+    def compiled(self, samples: int, iwae: bool, dreg: bool = False):
+        """The compiled class for L samples."""
+        key = samples, bool(iwae), bool(dreg)
+        if key not in self._compiled:
+            module = _backend.module_on(self.device, [self.encoder.parameters])
+            kind = "Vae32" if self.dtype == np.float32 else "Vae64"
+            self._compiled[key] = getattr(module, kind)(
+                self.encoder.graph.numbers(),
+                self.encoder.n_parameters,
+                self.decoder.graph.numbers(),
+                self.decoder.n_parameters,
+                components=self.codes,
+                categories=self.categories,
+                likelihood=LIKELIHOODS.index(self.likelihood),
+                variance=VARIANCES.index(self.variance),
+                classes=self.classes,
+                samples=samples,
+                iwae=bool(iwae),
+                dreg=bool(dreg),
+                low=LOW,
+                high=HIGH,
+            )
+        return self._compiled[key]
+
+    def rows_at_once(self, samples: int) -> int:
+        """Rows of one evaluation, so that little memory is used; a function of the networks and the samples alone."""
+        each = self.encoder.graph.kept + samples * (self.decoder.graph.kept + 2 * self.codes)
+        return max(1, min(EVALUATION_ROWS, KEPT // each))
+
+    def terms(self, theta, blocks, samples: int, iwae: bool, seed: int, temperature=1.0, fixed=None) -> np.ndarray:
+        """Objective with beta = 1, ``mean_l log p(x | z_l)`` and KL of rows: (n, 3), float64.
+
+        Parameters
+        ----------
+        theta : ndarray of shape (p,)
+        blocks : iterable of ndarray (rows, width)
+            Of ``rows_at_once(samples)`` rows but for the last; the noise of a row depends on its place alone.
+        fixed : ndarray of shape (d,) or None
+            Log variances instead of those of a batch.
+        """
+        compiled, size = self.compiled(samples, iwae), self.rows_at_once(samples)
+        theta, fixed = self.placed(theta), self.placed(self.fixed if fixed is None else fixed)
+        found = [np.empty((0, 3))]
+        for k, x in enumerate(blocks):
+            eps = compiled.noise(seed, k, size)[: len(x)]
+            found.append(_backend.to_numpy(compiled.evaluate(theta, fixed, x, eps, 1.0, temperature, False)[0]))
+        return np.concatenate(found)
+
+    # Networks, with the parameters that they have.
+
+    def encode(self, x):
+        """Mean and log variance (n, D), or probabilities (n, V C), of rows (n, width)."""
+        outputs = self.encoder(x.reshape(len(x), *self.encoder.input_shape))
+        outputs = [_backend.namespace(x).reshape(y, (len(x), self.codes)) for y in outputs]
+        if self.categories:
+            return softmax(outputs[0], self.categories)
+        return outputs[0], outputs[1].clip(LOW, HIGH)
+
+    def decode(self, z):
+        """Means (n, d), probabilities (n, d) or (n, d C), and the raw second head or None, for latents (n, D)."""
+        outputs = self.decoder(z.reshape(len(z), *self.decoder.input_shape))
+        if self.decoder.heads is None:
+            outputs = (outputs,)
+        mean, *rest = (y.reshape(len(z), self.width) for y in outputs)
+        xp = _backend.namespace(mean)
+        if self.likelihood == "bernoulli":
+            half = 0.5 * mean
+            mean = 0.5 + 0.5 * xp.tanh(half)
+        elif self.likelihood == "categorical":
+            mean = softmax(mean, self.classes)
+        return mean, rest[0] if rest else None
+
+    def log_variances(self, theta, head, average=None):
+        """Those of rows of x: (n, d), (n, 1) or (d,); head is the decoder's, average that of "batch"."""
+        if self.variance == "fixed":
+            return self.placed(self.fixed)
+        if self.n_free:
+            return self.placed(self.parts(theta)[2]).clip(LOW, HIGH)
+        if self.variance == "batch":
+            return self.placed(average)
+        if self.variance == "row":
+            head = head.mean(axis=1, keepdims=True)
+        return head.clip(LOW, HIGH)
+
+    def __getstate__(self) -> dict:
+        return {**vars(self), "_compiled": {}}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self.device = self.encoder.device
+
+
+def copied(network: Sequential, parameters) -> Sequential:
+    """A network of its own with these parameters."""
+    new = Sequential(network.layers, heads=network.heads)
+    new.build(network.input_shape, network.dtype, 0, network.device)
+    new.parameters = parameters
+    return new
+
+
+def softmax(logits, classes: int):
+    """Over groups of so many columns."""
+    xp = _backend.namespace(logits)
+    groups = logits.reshape(len(logits), -1, classes)
+    weights = xp.exp(groups - groups.max(axis=2, keepdims=True))
+    return (weights / weights.sum(axis=2, keepdims=True)).reshape(logits.shape)
+
+
+def drawn(problem: VaeProblem, code, eps):
+    """Latents (n, D) for what ``encode`` gave and standard normal noise, or one-hot ones for Gumbel's."""
+    xp = _backend.namespace(eps)
+    if not problem.categories:
+        mean, log_var = code
+        return mean + xp.exp(0.5 * log_var) * eps
+    scores = (xp.log(xp.maximum(code, 1e-30)) + eps).reshape(len(eps), -1, problem.categories)
+    hot = scores.argmax(axis=2)[:, :, None] == xp.arange(problem.categories)
+    return hot.astype(problem.dtype).reshape(len(eps), -1)
