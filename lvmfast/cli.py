@@ -11,6 +11,9 @@ DEMOS = {
     "gplvm": "1,000 handwritten digits on a two-dimensional map",
     "polya-gamma": "Bayesian logistic regression by Gibbs sampling, and what it should find",
     "svgp": "sparse variational Gaussian processes: regression, classification and minibatches",
+    "vae-factor": "a variational autoencoder as a nonlinear factor model, and the curves that it should find",
+    "vae-conv": "a convolutional variational autoencoder on binarised digits",
+    "vae-dense": "a dense variational autoencoder on grey digits",
 }
 
 
@@ -78,6 +81,20 @@ def build_parser() -> argparse.ArgumentParser:
     svgp.add_argument("--max-iter", type=int, default=400, help="steps of each fit (default: %(default)s)")
     svgp.add_argument("--seed", type=int, default=0)
     svgp.add_argument("--quiet", action="store_true")
+    for name, epochs in (("vae-factor", 200), ("vae-conv", 20), ("vae-dense", 50)):
+        vae = demos.add_parser(name, help=DEMOS[name], description=DEMOS[name])
+        folder = f"lvmfast-demo/{name}"
+        vae.add_argument("--output", default=folder, help="folder for the pictures (default: %(default)s)")
+        vae.add_argument("--seed", type=int, default=0)
+        if name == "vae-factor":
+            vae.add_argument("--max-iter", type=int, default=epochs, help="epochs (default: %(default)s)")
+        else:
+            text = f"reference: {epochs} epochs; default: more where the digits are few"
+            vae.add_argument("--protocol", choices=("default", "reference"), default="default", help=text)
+            vae.add_argument("--max-iter", type=int, help="epochs (default: those of the protocol)")
+            text = "MNIST files (IDX or npz) instead of the digits in the package"
+            vae.add_argument("--data", help=text)
+        vae.add_argument("--quiet", action="store_true")
     return parser
 
 

@@ -55,8 +55,8 @@ def latent_scatter(X, labels=None, *, title=None, ax=None):
     return ax
 
 
-def image_grid(images, *, title=None, extent=None, ax=None):
-    """Images side by side, each stretched to its own range.
+def image_grid(images, *, title=None, extent=None, limits=None, ax=None):
+    """Images side by side, each stretched to its own range, or all to the same.
 
     Parameters
     ----------
@@ -64,6 +64,8 @@ def image_grid(images, *, title=None, extent=None, ax=None):
     title : str, optional
     extent : (left, right, bottom, top), optional
         What the grid spans, as axis labels.
+    limits : (low, high), optional
+        White and black for all images, such as (0, 1) for probabilities; each has its own range where None.
     ax : matplotlib axes, optional
 
     Returns
@@ -73,13 +75,18 @@ def image_grid(images, *, title=None, extent=None, ax=None):
     images = np.asarray(images, dtype=float)
     if images.ndim != 4:
         raise ValueError(f"images must have shape (rows, columns, height, width), got {images.shape}")
-    low = images.min(axis=(2, 3), keepdims=True)
-    span = np.maximum(images.max(axis=(2, 3), keepdims=True) - low, np.finfo(float).tiny)
+    if limits is None:
+        low, high = images.min(axis=(2, 3), keepdims=True), images.max(axis=(2, 3), keepdims=True)
+    else:
+        low, high = limits
+        if not low < high:
+            raise ValueError(f"limits must be (low, high) with low < high, got {limits!r}")
+    span = np.maximum(high - low, np.finfo(float).tiny)
     rows, columns, height, width = images.shape
-    tiles = ((images - low) / span).transpose(0, 2, 1, 3).reshape(rows * height, columns * width)
+    tiles = np.clip((images - low) / span, 0, 1).transpose(0, 2, 1, 3).reshape(rows * height, columns * width)
     if ax is None:
         _, ax = new_figure()
-    ax.imshow(1 - tiles, cmap="gray", interpolation="none", extent=extent, aspect="equal")
+    ax.imshow(1 - tiles, cmap="gray", vmin=0, vmax=1, interpolation="none", extent=extent, aspect="equal")
     if extent is None:
         ax.set_axis_off()
     else:

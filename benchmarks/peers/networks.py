@@ -94,8 +94,8 @@ def assert_same_losses(first, second) -> None:
         np.testing.assert_allclose(second(), first(), rtol=rtol)
 
 
-def ours(case: NetworkCase):
-    """lvmfast.nn, one call for a forward pass, one for its pull-back, one for the step."""
+def our_network(description, dtype):
+    """A built lvmfast.nn.Sequential of (trunk, heads, input shape); a single head is the end of its trunk."""
     from lvmfast import nn
 
     def layer(kind, *options):
@@ -108,9 +108,16 @@ def ours(case: NetworkCase):
         filters, size, stride, activation = options
         return (nn.Conv2D if kind == "conv" else nn.Conv2DTranspose)(filters, size, stride, "same", activation)
 
-    trunk, heads, shape = case.description
-    chains = [[layer(*description) for description in chain] for chain in (trunk, *heads)]
-    net = nn.Sequential(chains[0], heads=chains[1:]).build(shape, case.x.dtype)
+    trunk, heads, shape = description
+    chains = [[layer(*one) for one in chain] for chain in (trunk, *heads)]
+    return nn.Sequential(chains[0], heads=chains[1:]).build(shape, dtype)
+
+
+def ours(case: NetworkCase):
+    """lvmfast.nn, one call for a forward pass, one for its pull-back, one for the step."""
+    from lvmfast import nn
+
+    net = our_network(case.description, case.x.dtype)
     adam, n = nn.Adam(), len(case.x)
 
     def fresh():
@@ -130,14 +137,13 @@ def ours(case: NetworkCase):
     return fresh()
 
 
-def torch_eager(case: NetworkCase, compile_it: bool = False):
-    """Modules of PyTorch, images channels last in memory, torch.optim.Adam(fused=True)."""
+def torch_network(description):
+    """``forward(x, weights)``: the outputs of all heads of (trunk, heads, input shape)."""
     require("torch")
     import torch
 
     functional = torch.nn.functional
     activations = {"relu": torch.relu, "sigmoid": torch.sigmoid, "linear": lambda x: x}
-    last = {"memory_format": torch.channels_last}
 
     def step(x, kind, options, w, b):
         if kind == "flatten":
@@ -158,7 +164,7 @@ def torch_eager(case: NetworkCase, compile_it: bool = False):
         edge, size = max(size - stride, 0) // 2, x.shape[2] * stride
         return activations[activation](y[:, :, edge : edge + size, edge : edge + size])
 
-    trunk, heads, _ = case.description
+    trunk, heads, _ = description
 
     def forward(x, weights):
         rest = iter(weights)
@@ -172,15 +178,35 @@ def torch_eager(case: NetworkCase, compile_it: bool = False):
         end = chain(trunk, x)
         return [chain(head, end) for head in heads]
 
-    def there(w):
-        if w.ndim == 2:
-            return torch.tensor(w.T.copy())
-        return torch.tensor(w.transpose(3, 2, 0, 1).copy()).contiguous(**last) if w.ndim == 4 else torch.tensor(w)
+    return forward
 
-    def images(x):
-        return torch.tensor(x).permute(0, 3, 1, 2).contiguous(**last) if x.ndim == 4 else torch.tensor(x)
 
-    x, targets, n = images(case.x), [images(target) for target in case.targets], len(case.x)
+def torch_weight(w):
+    """A kernel or bias in PyTorch's layout, kernels of images channels last in memory."""
+    import torch
+
+    if w.ndim == 2:
+        return torch.tensor(w.T.copy())
+    if w.ndim < 2:
+        return torch.tensor(w)
+    return torch.tensor(w.transpose(3, 2, 0, 1).copy()).contiguous(memory_format=torch.channels_last)
+
+
+def torch_rows(x):
+    """Rows, or images with their channels first, channels last in memory."""
+    import torch
+
+    if x.ndim < 4:
+        return torch.tensor(x)
+    return torch.tensor(x).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+
+
+def torch_eager(case: NetworkCase, compile_it: bool = False):
+    """Modules of PyTorch, images channels last in memory, torch.optim.Adam(fused=True)."""
+    forward = torch_network(case.description)
+    import torch
+
+    x, targets, n = torch_rows(case.x), [torch_rows(target) for target in case.targets], len(case.x)
 
     def loss_of(weights):
         return sum(((y - target) ** 2).sum() for y, target in zip(forward(x, weights), targets, strict=True)) / (2 * n)
@@ -188,7 +214,7 @@ def torch_eager(case: NetworkCase, compile_it: bool = False):
     compiled = torch.compile(loss_of) if compile_it else loss_of
 
     def fresh():
-        weights = [there(w).requires_grad_() for w in case.weights]
+        weights = [torch_weight(w).requires_grad_() for w in case.weights]
         adam = torch.optim.Adam(weights, lr=0.001, eps=1e-7, fused=True)
 
         def run():
@@ -209,11 +235,10 @@ def torch_compiled(case: NetworkCase):
     return torch_eager(case, compile_it=True)
 
 
-def keras(case: NetworkCase):
-    """A functional model, its step a tf.function."""
+def keras_network(description, dtype, weights):
+    """A functional model of Keras with these weights, and its variables in their order."""
     require("tensorflow")
     import keras as library
-    import tensorflow as tf
 
     layers = library.layers
 
@@ -223,30 +248,40 @@ def keras(case: NetworkCase):
         if kind == "reshape":
             return layers.Reshape(*options)
         if kind == "dense":
-            return layers.Dense(options[0], activation=options[1], dtype=case.x.dtype.name)
+            return layers.Dense(options[0], activation=options[1], dtype=dtype)
         filters, size, stride, activation = options
         made = layers.Conv2D if kind == "conv" else layers.Conv2DTranspose
-        return made(filters, size, stride, "same", activation=activation, dtype=case.x.dtype.name)
+        return made(filters, size, stride, "same", activation=activation, dtype=dtype)
 
-    trunk, heads, shape = case.description
+    trunk, heads, shape = description
+    start = end = layers.Input(shape, dtype=dtype)
+    made, outputs = [], []
+    for one in trunk:
+        made.append(layer(*one))
+        end = made[-1](end)
+    for head in heads:
+        y = end
+        for one in head:
+            made.append(layer(*one))
+            y = made[-1](y)
+        outputs.append(y)
+    model = library.Model(start, outputs)
+    variables = [v for one in made for v in one.trainable_variables]
+    for variable, w in zip(variables, weights, strict=True):
+        variable.assign(w)
+    return model, variables
+
+
+def keras(case: NetworkCase):
+    """A functional model, its step a tf.function."""
+    require("tensorflow")
+    import keras as library
+    import tensorflow as tf
+
     x, targets, n = tf.constant(case.x), [tf.constant(t) for t in case.targets], len(case.x)
 
     def fresh():
-        start = end = layers.Input(shape, dtype=case.x.dtype.name)
-        made, outputs = [], []
-        for description in trunk:
-            made.append(layer(*description))
-            end = made[-1](end)
-        for head in heads:
-            y = end
-            for description in head:
-                made.append(layer(*description))
-                y = made[-1](y)
-            outputs.append(y)
-        model = library.Model(start, outputs)
-        variables = [v for one in made for v in one.trainable_variables]
-        for variable, w in zip(variables, case.weights, strict=True):
-            variable.assign(w)
+        model, variables = keras_network(case.description, case.x.dtype.name, case.weights)
         adam = library.optimizers.Adam()
         adam.build(variables)
 

@@ -1,0 +1,80 @@
+"""The demos of autoencoders: pictures, numbers, the data that they make and split."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from lvmfast import cli, datasets, plot
+from lvmfast.demos import _vae, vae_factor
+
+DIGITS = ["latents", "loss", "manifold", "reconstructions"]
+CASES = {
+    "vae-factor": (["--max-iter", "3"], ["codes", "curves", "loss", "noise", "reconstruction"], "30,502, 45,600"),
+    "vae-conv": (["--max-iter", "2"], DIGITS, "494,884, 56,353"),
+    "vae-dense": (["--max-iter", "2", "--protocol", "reference"], DIGITS, "201,988, 202,256"),
+}
+
+
+@pytest.fixture
+def few_digits(tmp_path):
+    digits = datasets.load_mnist_sample()
+    path = tmp_path / "digits.npz"
+    np.savez(path, images=digits.images[:50], labels=digits.target[:50])
+    return path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_demo_writes_pictures(tmp_path, few_digits, capsys, name):
+    options, names, counts = CASES[name]
+    output = tmp_path / "pictures"
+    data = [] if name == "vae-factor" else ["--data", str(few_digits)]
+    assert cli.main(["demo", name, *options, *data, "--output", str(output)]) == 0
+    text = capsys.readouterr().out
+    pictures = sorted(output.glob("*.png"))
+    assert [p.stem for p in pictures] == names
+    assert all(p.stat().st_size > 5000 and str(p) in text for p in pictures)
+    assert counts in text
+    assert "importance-weighted" in text
+
+
+@pytest.mark.parametrize("name", ["vae-conv", "vae-dense"])
+def test_demo_reports_missing_data(tmp_path, capsys, name):
+    assert cli.main(["demo", name, "--data", str(tmp_path / "nowhere"), "--output", str(tmp_path)]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_factor_demo_finds_the_curves(tmp_path):
+    # The standard deviation of the g_j is 1, that of the noise 0.4; ten seeds of the data gave errors below MAX.
+    found = vae_factor.run(output=tmp_path, max_iter=60, quiet=True)
+    assert found["error"] < 0.3
+
+
+def test_digits_are_split(few_digits):
+    (train, labels), (test, test_labels) = _vae.load_digits()
+    assert train.shape == (800, 28, 28)
+    assert test.shape == (200, 28, 28)
+    assert labels.shape == (800,)
+    assert test_labels.shape == (200,)
+    (train, _), (test, _) = _vae.load_digits(few_digits)
+    assert (len(train), len(test)) == (40, 10)
+
+
+def test_density_of_curves():
+    curves = vae_factor.Curves(3, np.random.default_rng(0))
+    X = np.random.default_rng(1).standard_normal((4, 3))
+    draws = curves(np.random.default_rng(2).standard_normal(200_000))
+    densities = np.exp(norm.logpdf(X[:, None], draws, curves.noise).sum(axis=2))
+    error = densities.std(axis=1) / np.sqrt(densities.shape[1])
+    difference = np.exp(curves.log_density(X)) - densities.mean(axis=1)
+    assert np.all(np.abs(difference) < 5 * error)  # by chance in 2e-6 of the seeds
+
+
+def test_image_grid_limits():
+    images = np.full((1, 2, 2, 2), 0.25)
+    images[0, 1] = 2.0
+    shown = np.asarray(plot.image_grid(images, limits=(0, 1)).images[0].get_array())
+    np.testing.assert_allclose(shown, [[0.75, 0.75, 0, 0]] * 2)
+    with pytest.raises(ValueError, match="limits must be"):
+        plot.image_grid(images, limits=(1, 1))
