@@ -120,7 +120,8 @@ class Vae {
         double* sums = sums_.reserve(4);
         Device::sums(3, b, TermOfRow{terms_.data()}, sums);
         NetworkSteps<Device, T>::square_sum(p, gradient, sums + 3);
-        Device::map(1, FinishVaeStep{numbers_.data(), sums, sums + 3, out_.device(), scale, static_cast<double>(b), optimizer.clip});
+        Device::map(1, FinishVaeStep{numbers_.data(), sums, sums + 3, out_.device(), scale, static_cast<double>(b),
+                                     optimizer.clip > 0 ? std::min(optimizer.clip, kLongest) : kLongest});
         if (Device::kImmediate && *scale < 0) return;
         update(theta, m, v, gradient, optimizer);
       });
@@ -273,6 +274,7 @@ class Vae {
     }
   }
 
+  static constexpr double kLongest = sizeof(T) == 4 ? 1e18 : 1e150;  // of a gradient, whose squares optimizers keep
   static constexpr int64_t kFew = 64;  // rows that are worked on together
 
   Network<Device, T> encoder_, decoder_;

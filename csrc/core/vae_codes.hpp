@@ -286,8 +286,8 @@ struct BatchVarianceSlope {
   }
 };
 
-// The means of a step's terms and the norm of its gradient to its place, and the scale of the gradient: at most `most` long if
-// that is positive; -1, from which on nothing changes, where a number is not finite.
+// The means of a step's terms and the norm of its gradient to its place, and the scale of the gradient, which makes it at most
+// `most` long; -1, from which on nothing changes, where a number is not finite.
 struct FinishVaeStep {
   const double *numbers, *sums, *square;
   double *out, *scale;
@@ -297,7 +297,7 @@ struct FinishVaeStep {
     for (int w = 0; w < 3; ++w) to[w] = sums[w] / rows;
     const double norm = to[3] = sqrt_(*square);
     const bool finite = to[0] - to[0] == 0 && norm - norm == 0;
-    *scale = !finite || *scale < 0 ? -1.0 : most > 0 && norm > most ? most / norm : 1.0;
+    *scale = !finite || *scale < 0 ? -1.0 : norm > most ? most / norm : 1.0;
   }
 };
 
