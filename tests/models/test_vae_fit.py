@@ -65,7 +65,7 @@ def test_stays_finite(params, rate):
 
 
 def test_first_steps_do_not_overshoot():
-    """A deep encoder under RMSprop, whose first steps all have one sign: no loss above the first, where millions were."""
+    """A deep encoder under RMSprop, whose first steps all have one sign: no loss rises above the first."""
     X = (lvm.datasets.load_mnist_sample().data[:400].reshape(-1, 28, 28, 1) > 0.5).astype(np.float32)
     encoder = [
         nn.Conv2D(16, 3, 2, "same", "relu"),
