@@ -180,9 +180,9 @@ class Memory:
         count = min(max(1, round(fraction * n)), n - 1, HELD_OUT_ROWS)
         held = np.sort(np.random.default_rng([self.seed, 0, 1]).choice(n, count, replace=False))
         kept = np.setdiff1d(np.arange(n), held)
-        x, seed, batch_size = self.x, self.seed, self.batch_size
-        self.__init__(x[kept], batch_size, seed, self.shuffle, kept)
-        rows = x[held]
+        there, back = (_backend.to_device(rows, self.device) for rows in (held, kept))
+        rows = self.x[there]
+        self.__init__(self.x[back], self.batch_size, self.seed, self.shuffle, kept)
         self.held = lambda size: blocks(rows, size)
 
     def order(self, epoch: int) -> np.ndarray:

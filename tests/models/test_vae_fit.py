@@ -64,6 +64,24 @@ def test_stays_finite(params, rate):
         assert model.history_["loss"][-1] < model.history_["loss"][0]
 
 
+def test_first_steps_do_not_overshoot():
+    """A deep encoder under RMSprop, whose first steps all have one sign: no loss rises above the first."""
+    X = (lvm.datasets.load_mnist_sample().data[:400].reshape(-1, 28, 28, 1) > 0.5).astype(np.float32)
+    encoder = [
+        nn.Conv2D(16, 3, 2, "same", "relu"),
+        nn.Conv2D(32, 3, 2, "same", "relu"),
+        nn.Flatten(),
+        nn.Dense(32, "relu"),
+    ]
+    decoder = [nn.Dense(784, "relu"), nn.Reshape((7, 7, 16)), nn.Conv2DTranspose(16, 3, 2, "same", "relu")]
+    decoder += [nn.Conv2DTranspose(1, 3, 2, "same")]
+    for seed in (0, 2, 3):
+        model = lvm.VAE(
+            encoder, decoder, optimizer=nn.RMSprop(0.003), batch_size=50, max_iter=1, random_state=seed
+        ).fit(X)
+        assert model.loss_curve_.max() < 1.02 * model.loss_curve_[0] and model.loss_curve_[-1] < 480
+
+
 def test_history_is_of_the_steps():
     """Means over the rows of an epoch, of which the last batch has fewer; loss = reconstruction + beta kl."""
     X = factors(50)
