@@ -75,6 +75,17 @@ def model(variance="batch", **options) -> VAE:
     return VAE(encoder, decoder, n_components=1, likelihood="gaussian", variance=variance, **settings | options)
 
 
+def compare(fitted, X, z, curves, grid):
+    """Decoded curves on the grid, the correlation of codes and latents, and the curves' error where |z| <= 2.
+
+    -z is as good a latent as z: the codes have the sign that makes the correlation positive.
+    """
+    correlation = np.corrcoef(fitted.transform(X)[:, 0], z)[0, 1]
+    found = fitted.inverse_transform((np.copysign(1.0, correlation) * grid[:, None]).astype(np.float32))
+    error = np.sqrt(np.mean((found - curves(grid))[np.abs(grid) <= 2] ** 2))
+    return found, abs(correlation), float(error)
+
+
 def run(*, output="lvmfast-demo/vae-factor", seed=0, max_iter=EPOCHS, quiet=False) -> dict:
     """Fit, say what came out and write the pictures to ``output``; returns what was measured."""
     X, z, curves = make_curves(ROWS, FEATURES, np.random.default_rng(seed))
@@ -84,10 +95,8 @@ def run(*, output="lvmfast-demo/vae-factor", seed=0, max_iter=EPOCHS, quiet=Fals
     settings = {"max_iter": max_iter, "random_state": seed, "verbose": not quiet}
     fits = {name: model(name, **settings).fit(X, validation_data=X_test) for name in ("batch", "row")}
     fitted = fits["batch"]
-    codes = fitted.transform(X)[:, 0]
-    sign = np.sign(np.corrcoef(codes, z)[0, 1]) or 1.0  # -z is as good a latent as z
-    grid = np.linspace(-3, 3, 121)
-    found = fitted.inverse_transform((sign * grid[:, None]).astype(np.float32))
+    codes, grid = fitted.transform(X)[:, 0], np.linspace(-3, 3, 121)
+    found, correlation, error = compare(fitted, X, z, curves, grid)
     noise = np.sqrt(fitted.noise_variance_)
     figures = {
         "reconstruction": _reconstruction(X, fitted.inverse_transform(codes[:, None])),
@@ -96,11 +105,9 @@ def run(*, output="lvmfast-demo/vae-factor", seed=0, max_iter=EPOCHS, quiet=Fals
         "noise": _noise(noise, curves.noise),
         "loss": losses(fitted.history_),
     }
-    middle = np.abs(grid) <= 2
-    error = np.sqrt(np.mean((found - curves(grid))[middle] ** 2))
     numbers = {
         "parameters of encoder and decoder": f"{fitted.encoder_.n_parameters:,}, {fitted.decoder_.n_parameters:,}",
-        f"correlation of codes and latents, {n_train} rows": f"{sign * np.corrcoef(codes, z)[0, 1]:.3f}",
+        f"correlation of codes and latents, {n_train} rows": f"{correlation:.3f}",
         "error of the curves on [-2, 2] (root mean square)": f"{error:.3f}, noise {curves.noise.mean():.3f}",
         "standard deviation of the noise, correlation with the truth": f"{np.corrcoef(noise, curves.noise)[0, 1]:.3f}",
     }

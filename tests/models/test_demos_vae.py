@@ -12,7 +12,7 @@ from lvmfast.demos import _vae, vae_factor
 DIGITS = ["latents", "loss", "manifold", "reconstructions"]
 CASES = {
     "vae-factor": (["--max-iter", "3"], ["codes", "curves", "loss", "noise", "reconstruction"], "30,502, 45,600"),
-    "vae-conv": (["--max-iter", "2"], DIGITS, "494,884, 56,353"),
+    "vae-conv": (["--max-iter", "2"], DIGITS, "494,244, 56,385"),
     "vae-dense": (["--max-iter", "2", "--protocol", "reference"], DIGITS, "201,988, 202,256"),
 }
 
@@ -45,10 +45,15 @@ def test_demo_reports_missing_data(tmp_path, capsys, name):
     assert "nowhere" in capsys.readouterr().err
 
 
-def test_factor_demo_finds_the_curves(tmp_path):
-    # The standard deviation of the g_j is 1, that of the noise 0.4; ten seeds of the data gave errors below MAX.
-    found = vae_factor.run(output=tmp_path, max_iter=60, quiet=True)
-    assert found["error"] < 0.3
+def test_factor_model_finds_the_curves():
+    # The g_j have a standard deviation of about 1. Of ten seeds nine gave errors from 0.18 to 0.32, one a folded code.
+    X, z, curves = vae_factor.make_curves(180, 100, np.random.default_rng(0))
+    fitted = vae_factor.model(max_iter=60, random_state=0).fit(X)
+    _, correlation, error = vae_factor.compare(fitted, X, z, curves, np.linspace(-2, 2, 41))
+    assert correlation > 0.9
+    assert error < 0.35
+    noise = np.sqrt(fitted.noise_variance_)
+    assert np.corrcoef(noise, curves.noise)[0, 1] > 0.8
 
 
 def test_digits_are_split(few_digits):
