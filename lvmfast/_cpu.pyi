@@ -341,6 +341,7 @@ class _Vae(Generic[T]):
         dreg: bool,
         low: float,
         high: float,
+        code_high: float,
     ) -> None: ...
     @property
     def parameters(self) -> int: ...

@@ -48,6 +48,7 @@ def compiled(model, samples=1, dtype=np.float64, device="cpu"):
         dreg=model.dreg,
         low=model.low,
         high=model.high,
+        code_high=model.code_high,
     )
 
 

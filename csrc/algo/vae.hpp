@@ -33,6 +33,7 @@ struct VaeShape {
   int64_t classes, samples;
   bool weighted, twice;  // importance weighted, doubly reparameterised
   double low, high;      // limits of log variances
+  double code_high;      // of codes, instead of high
 };
 
 struct VaeOptimizer {
@@ -171,7 +172,7 @@ class Vae {
   void forward(const T* theta, const T* fixed, const T* x, int64_t n, const T* eps, int64_t samples, bool cotangents,
                bool ratios = false) {
     const int64_t size = shape_.components, rows = n * samples, d = features();
-    const double *numbers = numbers_.data(), low = shape_.low, high = shape_.high;
+    const double *numbers = numbers_.data(), low = shape_.low, high = shape_.high, code_high = shape_.code_high;
     encoder_.forward(theta, x, n);
     const T *mean = encoder_.output(0), *log_var = shape_.categories ? nullptr : encoder_.output(1);
     double *kl = kl_.reserve(n), *values = values_.reserve(rows);
@@ -181,9 +182,9 @@ class Vae {
       Device::map(n, RelaxedDivergence<T>{mean, kl, size, shape_.categories}, kFew);
     } else {
       T* sigma = sigma_.reserve(n * size);
-      Device::map(n * size, CodeDeviation<T>{log_var, sigma, low, high});
+      Device::map(n * size, CodeDeviation<T>{log_var, sigma, low, code_high});
       Device::map(rows * size, DrawCode<T>{mean, sigma, eps, z, samples, size});
-      Device::map(n, CodeDivergence<T>{mean, log_var, kl, size, low, high}, kFew);
+      Device::map(n, CodeDivergence<T>{mean, log_var, kl, size, low, code_high}, kFew);
     }
     const T* theta_decoder = theta + encoder_size_;
     decoder_.forward(theta_decoder, z, rows);
@@ -213,7 +214,7 @@ class Vae {
     if (weighted_) {
       ratio = ratio_.reserve(rows);
       weight = weights_.reserve(rows);
-      Device::map(rows, CodeRatio<T>{z, eps, log_var, ratio, samples, size, low, high}, kFew);
+      Device::map(rows, CodeRatio<T>{z, eps, log_var, ratio, samples, size, low, code_high}, kFew);
     }
     Device::map(n, RowObjective{numbers, values, ratio, kl, terms_.reserve(3 * n), weight, samples, n}, kFew);
   }
@@ -256,7 +257,8 @@ class Vae {
       T* d_log_var = d_log_var_.reserve(n * size);
       d_codes[1] = d_log_var;
       Device::map(n * size, PullCodes<T>{numbers, weight, encoder_.output(0), encoder_.output(1), sigma_.data(), z_.data(), eps, d_z,
-                                         d_mean, d_log_var, samples, size, n, shape_.twice, low, high});
+                                         d_mean, d_log_var, samples, size, n, shape_.twice, low,
+                                         shape_.code_high});
     }
     encoder_.backward(theta, d_codes, gradient, nullptr);
   }

@@ -21,7 +21,7 @@ void check_vae(const Vae<Device, T>& vae) {
   require(s.likelihood >= RowLikelihood::bernoulli && s.likelihood <= RowLikelihood::categorical, "likelihood must be 0, 1 or 2");
   require(s.variance >= RowVariance::fixed && s.variance <= RowVariance::sample, "variance must be 0, ..., 5");
   require(s.likelihood == RowLikelihood::gaussian || s.variance == RowVariance::fixed, "only a Gaussian likelihood has a variance");
-  require(s.low < s.high, "low must be < high");
+  require(s.low < s.high && s.low < s.code_high, "low must be < high and code_high");
   require(!(s.weighted && s.categories), "codes of categories have no importance weights");
   require(!(s.weighted && s.twice && s.variance == RowVariance::batch),
           "doubly reparameterised gradients are not for variances averaged over a batch");
@@ -60,9 +60,9 @@ void bind_vae_model(py::module_& m, const char* name) {
   py::class_<Object>(m, name, py::module_local(), "The bound of a variational autoencoder, and steps that improve it.")
       .def(py::init([](const Array<int64_t>& encoder, int64_t encoder_size, const Array<int64_t>& decoder, int64_t decoder_size,
                        int64_t components, int64_t categories, int64_t likelihood, int64_t variance, int64_t classes,
-                       int64_t samples, bool weighted, bool twice, double low, double high) {
+                       int64_t samples, bool weighted, bool twice, double low, double high, double code_high) {
              const VaeShape shape{components, categories, static_cast<RowLikelihood>(likelihood), static_cast<RowVariance>(variance),
-                                  classes, samples, weighted, twice, low, high};
+                                  classes, samples, weighted, twice, low, high, code_high};
              auto object = std::make_unique<Object>(layer_shapes(encoder, encoder_size), encoder_size,
                                                     layer_shapes(decoder, decoder_size), decoder_size, shape);
              check_vae(object->object);
@@ -70,7 +70,8 @@ void bind_vae_model(py::module_& m, const char* name) {
            }),
            py::arg("encoder_layers"), py::arg("encoder_parameters"), py::arg("decoder_layers"), py::arg("decoder_parameters"),
            py::kw_only(), py::arg("components"), py::arg("categories"), py::arg("likelihood"), py::arg("variance"),
-           py::arg("classes"), py::arg("samples"), py::arg("iwae"), py::arg("dreg"), py::arg("low"), py::arg("high"))
+           py::arg("classes"), py::arg("samples"), py::arg("iwae"), py::arg("dreg"), py::arg("low"), py::arg("high"),
+           py::arg("code_high"))
       .def_property_readonly("parameters", [](const Object& self) { return self.object.parameters(); })
       .def(
           "noise",

@@ -102,7 +102,7 @@ VAE |= {
     "categorical": case(small("categorical", iwae=True), 2),
     "Gumbel": case(small(categories=3), 2, oracle=True),
     "convolutions": case(images(iwae=True, dreg=True), 2),
-    "clamps": case(small("gaussian", "sample", low=-0.4, high=0.3), 2, oracle=True),
+    "clamps": case(small("gaussian", "sample", low=-0.4, high=0.3, code_high=0.2), 2, oracle=True),
     "wider than a block": case(small(hidden=40, features=300, components=35, iwae=True), 3),
     "noise": noise(0),
     "Gumbel noise": noise(3),

@@ -28,7 +28,7 @@ MODELS |= {
     "Gumbel, bernoulli": small(hidden=2, categories=3),
     "Gumbel, feature": small("gaussian", "feature", categories=2),
 }
-NARROW = {"hidden": 2, "low": -0.4, "high": 0.3}
+NARROW = {"hidden": 2, "low": -0.4, "high": 0.3, "code_high": 0.2}
 PAIRS = zip([*VARIANCES[1:], "sample"], ["elbo", "iwae", "iwae", "dreg", "elbo", "dreg"], strict=True)
 CLAMPED = {
     f"clamps, {variance}, {objective}": small("gaussian", variance, **NARROW, **OBJECTIVES[objective])

@@ -75,7 +75,7 @@ class Net:
 
 @dataclass(frozen=True)
 class Vae:
-    """theta is [encoder | decoder | free log variances]; log variances are clamped to [low, high].
+    """theta is [encoder | decoder | free log variances]; log variances are clamped to [low, high], a code's to [low, code_high].
 
     ``frozen``, name -> (where, slope), makes a clamp the line through its value at ``where`` with this slope.
     """
@@ -90,17 +90,21 @@ class Vae:
     dreg: bool = False
     low: float = -14.0
     high: float = 14.0
+    code_high: float = 4.0  # of codes, instead of high
     frozen: dict = field(default_factory=dict)
 
     def parts(self, theta):
         a, b = self.encoder.size, self.encoder.size + self.decoder.size
         return theta[:a], theta[a:b], theta[b:]
 
+    def most(self, name):
+        return self.code_high if name == "encoder" else self.high
+
     def clamp(self, name, raw, seen):
         seen[name] = raw
         where, slope = self.frozen.get(name, (raw, 0.0))
         shift = self.frozen.get(f"{name} +", 0.0)
-        return np.clip(where, self.low, self.high) + slope * (raw - where) + shift
+        return np.clip(where, self.low, self.most(name)) + slope * (raw - where) + shift
 
     def encode(self, theta, x, seen):
         """m and s (n, D), clamped; or logits alone."""
@@ -202,7 +206,7 @@ class Vae:
         self.terms(theta, *arguments, seen)
         value = self.surrogate(theta, *arguments) if self.dreg else None
         for name, raw in reversed(seen.items()):
-            if (raw > self.low).all() and (raw < self.high).all():
+            if (raw > self.low).all() and (raw < self.most(name)).all():
                 lines[name] = raw, 1.0
                 continue
 
@@ -213,8 +217,8 @@ class Vae:
                 return model.loss(theta, *arguments)
 
             d = derivative(shifted, np.zeros(raw.shape))
-            inside = (raw > self.low) & (raw < self.high)
-            lines[name] = raw, (inside | (raw >= self.high) & (d > 0) | (raw <= self.low) & (d < 0)).astype(float)
+            inside = (raw > self.low) & (raw < self.most(name))
+            lines[name] = raw, (inside | (raw >= self.most(name)) & (d > 0) | (raw <= self.low) & (d < 0)).astype(float)
         return replace(self, frozen=lines)
 
 
