@@ -1,0 +1,65 @@
+// Convolutions and their pull-backs as implicit products of matrices: which kernel does what.
+#pragma once
+
+#include "cuda/tap_narrow.cuh"
+#include "cuda/tap_outer.cuh"
+#include "cuda/tap_products.cuh"
+#include "cuda/tap_pull.cuh"
+
+namespace lvm::cuda {
+
+namespace taps {
+
+template <class T>
+struct ProductTiles {
+  static constexpr bool kDouble = sizeof(T) == sizeof(double);
+  using Wide = std::conditional_t<kDouble, Tile<T, 64, 64, 8, 4, 8, 3>, Tile<T, 128, 64, 8, 8, 16, 3>>;
+  using Tall = std::conditional_t<kDouble, Tile<T, 64, 32, 4, 4, 8, 5>, Tile<T, 128, 32, 8, 4, 16, 4>>;
+  using Small = std::conditional_t<kDouble, Tile<T, 64, 32, 4, 4, 8, 5>, Tile<T, 64, 32, 4, 4, 16, 5>>;
+};
+
+// The largest tile that still gives a large GPU a block for every multiprocessor.
+template <class T>
+TapKernel choice(const TapProduct<T>& task) {
+  if (task.columns <= kFewColumns && few_outputs_bytes(task) <= kMostShared) return TapKernel::few_outputs;
+  if (task.depth == 1 && few_inputs_bytes(task) <= kMostShared) return TapKernel::few_inputs;
+  constexpr int64_t kEnough = 128;
+  const int64_t rows = task.n * task.shape.most_pixels() * task.shape.phases();
+  const auto blocks = [&](int64_t high, int64_t wide) { return (rows + high - 1) / high * ((task.columns + wide - 1) / wide); };
+  using Tiles = ProductTiles<T>;
+  if (task.columns > 32 && blocks(Tiles::Wide::kRows, Tiles::Wide::kColumns) >= kEnough) return TapKernel::wide;
+  return blocks(Tiles::Tall::kRows, Tiles::Tall::kColumns) >= kEnough ? TapKernel::tall : TapKernel::small;
+}
+
+}  // namespace taps
+
+template <class T>
+void tap_product(const TapProduct<T>& task, TapKernel kernel) {
+  if (task.n == 0) return;
+  using Tiles = taps::ProductTiles<T>;
+  switch (kernel == TapKernel::any ? taps::choice(task) : kernel) {
+    case TapKernel::wide: return taps::product_of<typename Tiles::Wide>(task);
+    case TapKernel::tall: return taps::product_of<typename Tiles::Tall>(task);
+    case TapKernel::few_inputs: return taps::few_inputs(task);
+    case TapKernel::few_outputs: return taps::few_outputs(task);
+    default: return taps::product_of<typename Tiles::Small>(task);
+  }
+}
+template <class T>
+int64_t tap_outer_splits(const TapOuter<T>& task) {
+  return taps::outer_splits(task);
+}
+template <class T>
+void tap_outer(const TapOuter<T>& task) {
+  taps::outer(task);
+}
+template <class T>
+int64_t tap_pull_size(int64_t rows, int64_t columns) {
+  return taps::pull_parts(rows, columns) * columns;
+}
+template <class T>
+void tap_pull(const TapPull<T>& task) {
+  taps::pull(task);
+}
+
+}  // namespace lvm::cuda
