@@ -78,35 +78,35 @@ struct Weights {
   static constexpr int kEach = (kVec && kAcross ? Tile::kColumns : Tile::kDepth) / kLines;
   static_assert(kEach > 0, "no thread is idle");
 
-  int thread, lane, line, first;
-  Term term;  // of the thread's next fetch
-  int64_t k;
+  int lane, line, first;
+  Term term;  // of the thread's next fetch; with vectors across it is that of the gathered side
+  int k;
   T value[kEach * kSize];
 
   __device__ Weights(const TapProduct<T>& task, const TapAxis& cols, int column)
-      : thread(static_cast<int>(threadIdx.x)), lane(thread % kLanes), line(thread / kLanes), first(column),
-        term(kAcross ? Term::of(kVec ? lane * kSize : line, cols, task.depth) : Term{}), k(line) {}
+      : lane(static_cast<int>(threadIdx.x) % kLanes), line(static_cast<int>(threadIdx.x) / kLanes), first(column),
+        term(kAcross && !kVec ? Term::of(line, cols, task.depth) : Term{}), k(line) {}
 
-  __device__ void fetch(const TapProduct<T>& task, const TapAxis& rows, const TapAxis& cols) {
+  // other: the gathered side's next term.
+  __device__ void fetch(const TapProduct<T>& task, const TapAxis& rows, const TapAxis& cols, const Term& other) {
     if constexpr (kVec && kAcross) {
-      const int64_t tap = int64_t(term.tap(task.shape, rows, cols)) * task.columns;
+      const int tap = other.tap(task.shape, rows, cols) * task.columns;
       LVM_UNROLL for (int e = 0; e < kEach; ++e) {
         const int j = first + line + e * kLines;
-        const bool inside = term.a < rows.taps && j < task.columns;
-        put(e, inside ? load_vector(task.weights + (tap + j) * task.depth + term.channel) : no_vector<T>());
+        const bool inside = other.a < rows.taps && j < task.columns;
+        put(e, inside ? load_vector(task.weights + ((tap + j) * task.depth + other.channel)) : no_vector<T>());
       }
-      term.advance(Tile::kDepth, cols, task.depth);
     } else if constexpr (kAcross) {
       const int j = first + lane;
       LVM_UNROLL for (int e = 0; e < kEach; ++e) {
         const bool inside = term.a < rows.taps && j < task.columns;
-        const int64_t tap = int64_t(term.tap(task.shape, rows, cols)) * task.columns;
+        const int tap = term.tap(task.shape, rows, cols) * task.columns;
         value[e] = inside ? task.weights[(tap + j) * task.depth + term.channel] : T(0);
         term.advance(kLines, cols, task.depth);
       }
     } else {
       const int j = first + lane * kSize;
-      const int64_t terms = int64_t(task.shape.taps()) * task.depth;
+      const int terms = task.shape.taps() * task.depth;
       LVM_UNROLL for (int e = 0; e < kEach; ++e, k += kLines) {
         const bool inside = k < terms && j < task.columns;
         const T* from = task.weights + k * task.columns + j;
@@ -153,7 +153,7 @@ __device__ inline void finish(const TapProduct<T>& task, int64_t at, int j, T x)
   with_activation(task.activation, [&](auto known) { task.out[at] = activated<decltype(known)::value>(x); });
 }
 
-// Block (m, j, phase). Each sum runs over its terms in order, so that a row's bits do not depend on the tile.
+// Block (pixels, columns, phase). Each sum runs over its terms in order, so that a row's bits do not depend on the tile.
 template <class T, class Tile, bool kAcross, bool kVec>
 __global__ void __launch_bounds__(kThreads, Tile::kBlocks) product_kernel(const TapProduct<T> task) {
   LVM_SHARED(bytes);
@@ -173,16 +173,16 @@ __global__ void __launch_bounds__(kThreads, Tile::kBlocks) product_kernel(const 
   if (pieces > 0) {
     Gathered<T, Tile, kVec> in(task, rows, cols, first, all);
     Weights<T, Tile, kAcross, kVec> weights(task, cols, column);
+    weights.fetch(task, rows, cols, in.term);
     in.fetch(task, rows, cols);
-    weights.fetch(task, rows, cols);
     LVM_NO_UNROLL for (int piece = 0; piece < pieces; ++piece) {
       T *a = stage + piece % 2 * Tile::kStage, *b = a + Tile::kDepth * Tile::kRows;
       in.store(a);
       weights.store(b);
       __syncthreads();
       if (piece + 1 < pieces) {
+        weights.fetch(task, rows, cols, in.term);
         in.fetch(task, rows, cols);
-        weights.fetch(task, rows, cols);
       }
       multiply<Tile, kVec, kVec && kAcross>(a, b, place, sum);
     }
@@ -190,7 +190,8 @@ __global__ void __launch_bounds__(kThreads, Tile::kBlocks) product_kernel(const 
   gather_sums(place, sum, stage);
   LVM_NO_UNROLL for (int e = static_cast<int>(threadIdx.x); e < Tile::kRows * Tile::kColumns; e += kThreads) {
     const int r = e / Tile::kColumns, c = e % Tile::kColumns;
-    if (targets[r] >= 0 && column + c < task.columns) finish(task, targets[r] + column + c, column + c, stage[r * Tile::kPitch + c]);
+    const int j = column + c;
+    if (targets[r] >= 0 && j < task.columns) finish(task, targets[r] + j, j, stage[r * Tile::kPitch + c]);
   }
 }
 

@@ -28,7 +28,7 @@ struct Tile {
   static constexpr int64_t kNumbers = 2 * kStage > kRows * kPitch ? 2 * kStage : kRows * kPitch;
   static constexpr int64_t kBytes = kRows * sizeof(int64_t) + kNumbers * sizeof(T);
   using Sums = T[kMicroRows][kMicroColumns];
-  static_assert(kSlice % 32 == 0 && kThreads % kSlice == 0 && kDepth % kSlices == 0, "whole warps, equal slices");
+  static_assert(kSlice % 32 == 0 && kThreads % kSlice == 0 && kDepth % (kSlices * kSize) == 0, "whole warps, equal slices");
   static_assert(kMicroRows % kSize == 0 && kMicroColumns % kSize == 0, "16 bytes at a time");
   static_assert(kBytes <= kMostShared, "more shared memory is to be asked for");
 };
@@ -69,13 +69,17 @@ __device__ inline void load_line(const T* line, int group, int groups, int turn,
 // sum += a^T b of the slice's part of a piece; a (kDepth, kRows), b (kDepth, kColumns).
 template <class Tile, bool kTurnRows, bool kTurnColumns, class T>
 __device__ inline void multiply(const T* a, const T* b, const Place<Tile>& place, typename Tile::Sums& sum) {
-  LVM_UNROLL for (int i = 0; i < Tile::kOwn; ++i) {
-    const int k = place.slice * Tile::kOwn + i;
-    T x[Tile::kMicroRows], y[Tile::kMicroColumns];
-    load_line(a + k * Tile::kRows, place.row_group, Tile::kGroupRows, kTurnRows ? turned<T>(k) : 0, x);
-    load_line(b + k * Tile::kColumns, place.column_group, Tile::kGroupColumns, kTurnColumns ? turned<T>(k) : 0, y);
-    LVM_UNROLL for (int r = 0; r < Tile::kMicroRows; ++r) {
-      LVM_UNROLL for (int c = 0; c < Tile::kMicroColumns; ++c) sum[r][c] += x[r] * y[c];
+  // Whole vectors of lines, which are turned alike: with all of them the compiler keeps an address for each.
+  LVM_NO_UNROLL for (int first = 0; first < Tile::kOwn; first += Tile::kSize) {
+    const int turn = turned<T>(place.slice * Tile::kOwn + first);
+    LVM_UNROLL for (int i = 0; i < Tile::kSize; ++i) {
+      const int k = place.slice * Tile::kOwn + first + i;
+      T x[Tile::kMicroRows], y[Tile::kMicroColumns];
+      load_line(a + k * Tile::kRows, place.row_group, Tile::kGroupRows, kTurnRows ? turn : 0, x);
+      load_line(b + k * Tile::kColumns, place.column_group, Tile::kGroupColumns, kTurnColumns ? turn : 0, y);
+      LVM_UNROLL for (int r = 0; r < Tile::kMicroRows; ++r) {
+        LVM_UNROLL for (int c = 0; c < Tile::kMicroColumns; ++c) sum[r][c] += x[r] * y[c];
+      }
     }
   }
 }
