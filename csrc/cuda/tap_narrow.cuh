@@ -30,10 +30,9 @@ __global__ void __launch_bounds__(kNarrowThreads) few_inputs_kernel(const TapPro
   __syncthreads();
   const int count = static_cast<int>(all - first < kNarrowPixels ? all - first : kNarrowPixels);
   const Pixel start = Pixel::of(first, rows, cols);
-  const int offset = start.row * cols.count + start.col, pixels = rows.count * cols.count;
   for (int e = static_cast<int>(threadIdx.x); e < count * lanes; e += kNarrowThreads) {
-    const int at = offset + e / lanes, rest = at % pixels, lane = e % lanes;
-    const Pixel p{start.image + at / pixels, rest / cols.count, rest % cols.count};
+    const int lane = e % lanes;
+    const Pixel p = start.plus(e / lanes, rows, cols);
     const T* image = task.in + p.image * task.shape.source_pixels();
     T sum[kSize] = {};
     const T* w = weights + lane * kSize;
@@ -41,7 +40,7 @@ __global__ void __launch_bounds__(kNarrowThreads) few_inputs_kernel(const TapPro
       const int i = rows.source(p.row, a);
       for (int b = 0; b < cols.taps; ++b, w += pitch) {
         const int j = cols.source(p.col, b);
-        const T x = rows.inside(i) && cols.inside(j) ? image[int64_t(i) * cols.extent + j] : T(0);
+        const T x = rows.inside(i) && cols.inside(j) ? image[i * cols.extent + j] : T(0);
         const Vec<T> some = load_vector(w);
         LVM_UNROLL for (int v = 0; v < kSize; ++v) sum[v] += x * some.x[v];
       }
@@ -74,10 +73,8 @@ __global__ void __launch_bounds__(kNarrowThreads) few_outputs_kernel(const TapPr
   const int lane = static_cast<int>(threadIdx.x) & (lanes - 1), group = static_cast<int>(threadIdx.x) >> shift;
   const int count = static_cast<int>(all - first < kNarrowPixels ? all - first : kNarrowPixels);
   const Pixel start = Pixel::of(first, rows, cols);
-  const int offset = start.row * cols.count + start.col, pixels = rows.count * cols.count;
   for (int pixel = group; pixel < kNarrowPixels; pixel += kNarrowThreads >> shift) {  // as often for all lanes of a warp
-    const int at = offset + pixel, rest = at % pixels;
-    const Pixel p{start.image + at / pixels, rest / cols.count, rest % cols.count};
+    const Pixel p = start.plus(pixel, rows, cols);
     const T* image = task.in + p.image * task.shape.source_pixels() * task.depth;
     T sum[kColumns] = {};
     for (int a = 0; a < rows.taps; ++a) {
@@ -85,7 +82,7 @@ __global__ void __launch_bounds__(kNarrowThreads) few_outputs_kernel(const TapPr
       for (int b = 0; b < cols.taps; ++b) {
         const int j = cols.source(p.col, b);
         if (pixel >= count || !rows.inside(i) || !cols.inside(j)) continue;
-        const T* x = image + (int64_t(i) * cols.extent + j) * task.depth;
+        const T* x = image + (i * cols.extent + j) * task.depth;
         const T* w = weights + (a * cols.taps + b) * task.depth;
         for (int k = lane * kSize; k < task.depth; k += lanes * kSize) {
           if constexpr (kVec) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cuda/tap_few_terms.cuh"
 #include "cuda/tap_sums.cuh"
 #include "cuda/tap_tile.cuh"
 
@@ -22,27 +23,35 @@ struct Outer {
   int lane, line, column;
   bool known;  // the lane has a row
   Term term;
-  int64_t left;  // pixels from the thread's next on
+  int row_first, col_first;  // source of the term in pixel 0
+  int64_t left;              // pixels from the thread's next on
   Pixel pixel;
+  const T *image, *other;  // of pixel.image
   T in[kEach * kSize], target[kEach * kSize];
 
   __device__ Outer(const TapOuter<T>& task, const TapAxis& rows, const TapAxis& cols, int row, int first_column, int64_t begin,
                    int64_t end)
       : lane(static_cast<int>(threadIdx.x) % kLanes), line(static_cast<int>(threadIdx.x) / kLanes),
         column(first_column + lane * kSize), known(row + lane * kSize < rows.taps * cols.taps * task.depth),
-        term(known ? Term::of(row + lane * kSize, cols, task.depth) : Term{}), left(end - begin - line),
-        pixel(Pixel::of(begin + line, rows, cols)) {}
+        term(known ? Term::of(row + lane * kSize, cols, task.depth) : Term{}), row_first(rows.source(0, term.a)),
+        col_first(cols.source(0, term.b)), left(end - begin - line), pixel(Pixel::of(begin, rows, cols).plus(line, rows, cols)),
+        image(task.in + pixel.image * task.shape.source_pixels() * task.depth),
+        other(task.target + pixel.image * task.shape.target_pixels() * task.columns) {}
 
   __device__ void fetch(const TapOuter<T>& task, const TapAxis& rows, const TapAxis& cols) {
     LVM_UNROLL for (int e = 0; e < kEach; ++e) {
-      const int i = rows.source(pixel.row, term.a), j = cols.source(pixel.col, term.b);
-      const bool inside = left > 0 && known && rows.inside(i) && cols.inside(j);
-      const int64_t source = pixel.image * task.shape.source_pixels() + int64_t(i) * cols.extent + j;
-      take(inside, task.in + source * task.depth + term.channel, in + e * kSize);
-      take(left > 0 && column < task.columns, task.target + pixel.target(task.shape, rows, cols) * task.columns + column,
-           target + e * kSize);
+      const int i = row_first + rows.source_step * pixel.row, j = col_first + cols.source_step * pixel.col;
+      const int to = rows.target(pixel.row) * task.shape.target_cols() + cols.target(pixel.col);
+      take(left > 0 && known && rows.inside(i) && cols.inside(j), image + ((i * cols.extent + j) * task.depth + term.channel),
+           in + e * kSize);
+      take(left > 0 && column < task.columns, other + (to * task.columns + column), target + e * kSize);
       left -= kLines;
-      if (left > 0) pixel.advance(kLines, rows, cols);
+      const int64_t before = pixel.image;
+      pixel.advance(kLines, rows, cols);
+      if (pixel.image != before) {
+        image += (pixel.image - before) * task.shape.source_pixels() * task.depth;
+        other += (pixel.image - before) * task.shape.target_pixels() * task.columns;
+      }
     }
   }
   __device__ void store(T* a, T* b) const {
@@ -104,11 +113,7 @@ __global__ void __launch_bounds__(kThreads, Tile::kBlocks) outer_kernel(const Ta
   LVM_NO_UNROLL for (int e = static_cast<int>(threadIdx.x); e < Tile::kRows * Tile::kColumns; e += kThreads) {
     const int r = e / Tile::kColumns, c = e % Tile::kColumns;
     if (row + r >= terms || column + c >= task.columns) continue;
-    const Term term = Term::of(row + r, cols, task.depth);
-    const int64_t tap = int64_t(term.tap(task.shape, rows, cols)) * task.depth * task.columns;
-    const int64_t at = task.shape.to_small ? int64_t(term.channel) * task.columns + column + c
-                                           : int64_t(column + c) * task.depth + term.channel;
-    part[tap + at] = stage[r * Tile::kPitch + c];
+    part[outer_place(task, rows, cols, Term::of(row + r, cols, task.depth), column + c)] = stage[r * Tile::kPitch + c];
   }
 }
 
@@ -119,10 +124,11 @@ struct OuterTiles {
   using Square = std::conditional_t<kDouble, Tile<T, 64, 64, 8, 4, 8, 3>, Tile<T, 64, 64, 8, 8, 16, 3>>;
   using Corner = std::conditional_t<kDouble, Tile<T, 32, 32, 4, 4, 16, 4>, Tile<T, 32, 32, 8, 4, 32, 4>>;
 
-  static bool corner(const TapOuter<T>& task) { return task.shape.taps() * task.depth <= 32 || task.columns <= 32; }
+  static bool few(const TapOuter<T>& task) { return int64_t(task.shape.taps()) * task.depth <= kFewTerms; }
+  static bool corner(const TapOuter<T>& task) { return task.columns <= Corner::kColumns; }
   static int64_t blocks(const TapOuter<T>& task) {
-    const int64_t tile = corner(task) ? Corner::kRows : Square::kRows, terms = int64_t(task.shape.taps()) * task.depth;
-    return (terms + tile - 1) / tile * ((task.columns + tile - 1) / tile);
+    const int64_t terms = int64_t(task.shape.taps()) * task.depth, tile = few(task) || corner(task) ? Corner::kRows : Square::kRows;
+    return (few(task) ? 1 : (terms + tile - 1) / tile) * ((task.columns + tile - 1) / tile);
   }
 };
 
@@ -138,10 +144,11 @@ void launch_outer(const TapOuter<T>& task, int64_t splits, T* to) {
 // Some hundred pixels to a split, and no more blocks than fill a large GPU a few times.
 template <class T>
 int64_t outer_splits(const TapOuter<T>& task) {
-  constexpr int64_t kLeast = 256, kBlocks = 512;
+  constexpr int64_t kBlocks = 512;
+  const int64_t least = OuterTiles<T>::few(task) ? 512 : 256;
   const int64_t pixels = task.n * task.shape.most_pixels();
   const int64_t wanted = std::max<int64_t>(1, kBlocks / (OuterTiles<T>::blocks(task) * task.shape.phases()));
-  return std::clamp<int64_t>(pixels / kLeast, 1, wanted);
+  return std::clamp<int64_t>(pixels / least, 1, wanted);
 }
 
 template <class T>
@@ -149,7 +156,10 @@ void outer(const TapOuter<T>& task) {
   const int64_t splits = outer_splits(task), size = int64_t(task.shape.taps()) * task.depth * task.columns;
   T* to = splits > 1 ? task.partial : task.d_w;
   const bool vec = tap_vectors<T>(task.depth) && tap_vectors<T>(task.columns) && tap_aligned(task.in) && tap_aligned(task.target);
-  if (OuterTiles<T>::corner(task)) {
+  if (OuterTiles<T>::few(task)) {
+    const bool nine = task.shape.taps() * task.depth <= 9;
+    nine ? launch_few_terms<T, 9>(task, splits, to) : launch_few_terms<T, kFewTerms>(task, splits, to);
+  } else if (OuterTiles<T>::corner(task)) {
     using Tile = typename OuterTiles<T>::Corner;
     vec ? launch_outer<T, Tile, true>(task, splits, to) : launch_outer<T, Tile, false>(task, splits, to);
   } else {

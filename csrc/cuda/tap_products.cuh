@@ -6,7 +6,7 @@
 
 namespace lvm::cuda::taps {
 
-// A piece of the gathered side: pixels first + [0, kRows), terms [0, kDepth) from wherever it has come. With vectors four
+// A piece of the gathered side: the block's pixels, terms [0, kDepth) from wherever it has come. With vectors four
 // lanes share a pixel's line and each thread has a few pixels; else neighbouring lanes have neighbouring pixels.
 template <class T, class Tile, bool kVec>
 struct Gathered {
@@ -24,20 +24,20 @@ struct Gathered {
   __device__ int pixel(int s) const { return kVec ? thread / kLanes + s * (kThreads / kLanes) : thread % Tile::kRows; }
   __device__ int line(int e) const { return kVec ? thread % kLanes * kSize : thread / Tile::kRows + e * (kThreads / Tile::kRows); }
 
-  __device__ Gathered(const TapProduct<T>& task, const TapAxis& rows, const TapAxis& cols, int64_t first, int64_t all)
+  __device__ Gathered(const TapProduct<T>& task, const TapAxis& rows, const TapAxis& cols, const Pixel& first, int count)
       : thread(static_cast<int>(threadIdx.x)), term(Term::of(line(0), cols, task.depth)) {
     LVM_UNROLL for (int s = 0; s < kPixels; ++s) {
-      const int64_t at = first + pixel(s);
-      const Pixel p = at < all ? Pixel::of(at, rows, cols) : Pixel{0, 0, 0};
+      const bool inside = pixel(s) < count;
+      const Pixel p = inside ? first.plus(pixel(s), rows, cols) : first;
       image[s] = task.in + p.image * task.shape.source_pixels() * task.depth;
-      row[s] = at < all ? rows.source(p.row, 0) : -(1 << 30);
+      row[s] = inside ? rows.source(p.row, 0) : -(1 << 30);
       col[s] = cols.source(p.col, 0);
     }
   }
   __device__ const T* source(const TapProduct<T>& task, const TapAxis& rows, const TapAxis& cols, int s) const {
     const int i = row[s] + rows.source_turn * term.a, j = col[s] + cols.source_turn * term.b;
     if (term.a >= rows.taps || !rows.inside(i) || !cols.inside(j)) return nullptr;
-    return image[s] + (int64_t(i) * cols.extent + j) * task.depth + term.channel;
+    return image[s] + ((i * cols.extent + j) * task.depth + term.channel);
   }
   __device__ void fetch(const TapProduct<T>& task, const TapAxis& rows, const TapAxis& cols) {
     if constexpr (kVec) {
@@ -164,14 +164,16 @@ __global__ void __launch_bounds__(kThreads, Tile::kBlocks) product_kernel(const 
   const int64_t all = task.n * rows.count * cols.count, first = int64_t(blockIdx.x) * Tile::kRows;
   if (first >= all) return;
   const int column = static_cast<int>(blockIdx.y) * Tile::kColumns;
+  const int count = static_cast<int>(all - first < Tile::kRows ? all - first : Tile::kRows);
+  const Pixel start = Pixel::of(first, rows, cols);
   for (int r = static_cast<int>(threadIdx.x); r < Tile::kRows; r += kThreads) {
-    targets[r] = first + r < all ? Pixel::of(first + r, rows, cols).target(task.shape, rows, cols) * task.columns : -1;
+    targets[r] = r < count ? start.plus(r, rows, cols).target(task.shape, rows, cols) * task.columns : -1;
   }
   const Place<Tile> place = Place<Tile>::of(static_cast<int>(threadIdx.x));
   typename Tile::Sums sum = {};
   const int pieces = (rows.taps * cols.taps * task.depth + Tile::kDepth - 1) / Tile::kDepth;
   if (pieces > 0) {
-    Gathered<T, Tile, kVec> in(task, rows, cols, first, all);
+    Gathered<T, Tile, kVec> in(task, rows, cols, start, count);
     Weights<T, Tile, kAcross, kVec> weights(task, cols, column);
     weights.fetch(task, rows, cols, in.term);
     in.fetch(task, rows, cols);

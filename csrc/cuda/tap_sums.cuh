@@ -18,7 +18,9 @@ __global__ void __launch_bounds__(kSumWidth* kSumLanes) part_sums_kernel(const F
   const int t = static_cast<int>(threadIdx.x), lane = t / kSumWidth;
   const int64_t i = int64_t(blockIdx.x) * kSumWidth + t % kSumWidth;
   double sum = 0;
-  for (int64_t part = i < size ? lane : parts; part < parts; part += kSumLanes) sum += static_cast<double>(partial[part * size + i]);
+  for (int64_t part = i < size ? lane : parts; part < parts; part += kSumLanes) {
+    sum += static_cast<double>(partial[part * size + i]);
+  }
   sums[t] = sum;
   __syncthreads();
   if (lane > 0 || i >= size) return;

@@ -123,6 +123,11 @@ struct Pixel {
     const int rest = static_cast<int>(at - image * pixels);
     return {image, rest / cols.count, rest % cols.count};
   }
+  // The pixel that lies `step` further, anywhere; by a few: advance.
+  __device__ Pixel plus(int step, const TapAxis& rows, const TapAxis& cols) const {
+    const int pixels = rows.count * cols.count, at = row * cols.count + col + step, rest = at % pixels;
+    return {image + at / pixels, rest / cols.count, rest % cols.count};
+  }
   __device__ void advance(int step, const TapAxis& rows, const TapAxis& cols) {
     col += step;
     while (col >= cols.count) {
@@ -154,5 +159,13 @@ struct Term {
     return rows.tap(a) * shape.cols + cols.tap(b);
   }
 };
+
+// Where a term's product with a column lies in d_w.
+template <class T>
+__device__ inline int64_t outer_place(const TapOuter<T>& task, const TapAxis& rows, const TapAxis& cols, const Term& term,
+                                      int column) {
+  const int64_t tap = int64_t(term.tap(task.shape, rows, cols)) * task.depth * task.columns;
+  return tap + (task.shape.to_small ? int64_t(term.channel) * task.columns + column : int64_t(column) * task.depth + term.channel);
+}
 
 }  // namespace lvm::cuda::taps

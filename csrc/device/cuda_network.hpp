@@ -31,8 +31,8 @@ struct SquareEntry {
 
 inline TapGeometry tap_geometry(const LayerShape& s, bool to_small) {
   constexpr int64_t kMost = int64_t(1) << 30;  // what the kernels count in 32 bits
-  if (!s.dense() && (s.large_pixels() > kMost || s.small_pixels() > kMost || s.weights() > kMost || s.row_stride * s.col_stride > 65535)) {
-    throw CudaError("a convolution has more than 2^30 pixels or weights, or strides whose product is above 65535");
+  if (!s.dense() && (std::max({s.large_size(), s.small_size(), s.weights()}) > kMost || s.row_stride * s.col_stride > 65535)) {
+    throw CudaError("a convolution has more than 2^30 weights or numbers in an image, or strides whose product is above 65535");
   }
   const auto number = [](int64_t n) { return static_cast<int>(n); };
   return {number(s.large_rows), number(s.large_cols), number(s.small_rows), number(s.small_cols), number(s.rows), number(s.cols),
@@ -44,14 +44,15 @@ inline TapGeometry tap_geometry(const LayerShape& s, bool to_small) {
 template <class T>
 class NetworkLayer<Cuda, T> {
  public:
-  explicit NetworkLayer(const LayerShape& s) : shape_(s), to_small_(cuda::tap_geometry(s, true)), to_large_(cuda::tap_geometry(s, false)) {}
+  explicit NetworkLayer(const LayerShape& s)
+      : shape_(s), to_small_(cuda::tap_geometry(s, true)), to_large_(cuda::tap_geometry(s, false)) {}
 
   void forward(int64_t n, const T* w, const T* b, const T* x, T* y, T* pre) {
     if (!shape_.dense()) return product(n, !shape_.transposed, w, b, x, y, pre, false);
     dense(n, !shape_.transposed, w, x, y, false);
     with_activation(shape_.activation, [&](auto known) {
       constexpr Activation kind = decltype(known)::value;
-      Cuda::map(n * shape_.outputs(), cuda::BiasActivation<T, kind>{y, kind == Activation::gelu ? pre : nullptr, b, shape_.channels()});
+      Cuda::map(n * shape_.outputs(), cuda::BiasActivation<T, kind>{y, pre, b, shape_.channels()});
     });
   }
   void pull_input(int64_t n, const T* w, const T* g, T* d_x, bool add) {
@@ -92,8 +93,9 @@ class NetworkLayer<Cuda, T> {
       Cuda::copy(w, copy, shape_.weights());
       w = copy;
     }
-    cuda::tap_product(cuda::TapProduct<T>{to_small ? to_small_ : to_large_, static_cast<int>(depth), static_cast<int>(columns), n, in, w,
-                                          bias, out, pre, shape_.activation, add});
+    const TapGeometry& shape = to_small ? to_small_ : to_large_;
+    cuda::tap_product(cuda::TapProduct<T>{shape, static_cast<int>(depth), static_cast<int>(columns), n, in, w, bias, out, pre,
+                                          shape_.activation, add});
   }
   void dense(int64_t n, bool to_small, const T* w, const T* in, T* out, bool add) {
     const int64_t c = shape_.large_channels, f = shape_.small_channels;

@@ -42,15 +42,15 @@ T* at(uintptr_t address) {
 
 template <class T>
 void bind(py::module_& m, const char* product, const char* outer, const char* pull) {
-  m.def(product, [](const std::vector<int>& shape, int depth, int columns, int64_t n, uintptr_t in, uintptr_t weights, uintptr_t bias,
-                    uintptr_t out, uintptr_t pre, int64_t activation, bool add, int kernel) {
+  m.def(product, [](const std::vector<int>& shape, int depth, int columns, int64_t n, uintptr_t in, uintptr_t weights,
+                    uintptr_t bias, uintptr_t out, uintptr_t pre, int64_t activation, bool add, int kernel) {
     tap_product(TapProduct<T>{geometry(shape), depth, columns, n, at<T>(in), at<T>(weights), at<T>(bias), at<T>(out), at<T>(pre),
                               static_cast<lvm::Activation>(activation), add},
                 static_cast<TapKernel>(kernel));
   });
   // To `partial`, of the numbers that it returns, and from there to d_w; d_w null: the number only.
-  m.def(outer, [](const std::vector<int>& shape, int depth, int columns, int64_t n, uintptr_t in, uintptr_t target, uintptr_t partial,
-                  uintptr_t d_w) {
+  m.def(outer, [](const std::vector<int>& shape, int depth, int columns, int64_t n, uintptr_t in, uintptr_t target,
+                  uintptr_t partial, uintptr_t d_w) {
     const TapOuter<T> task{geometry(shape), depth, columns, n, at<T>(in), at<T>(target), at<T>(partial), at<T>(d_w)};
     if (d_w) tap_outer(task);
     return tap_outer_splits(task) * task.shape.taps() * depth * columns;
