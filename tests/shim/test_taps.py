@@ -31,10 +31,11 @@ def module():
 
     if not shutil.which(os.environ.get("CXX", "c++")):
         pytest.skip("there is no C++ compiler")
-    sources = [build.HERE / "taps.cpp", *(build.ROOT / f"csrc/cuda/{name}.cu" for name in ("taps_f32", "taps_f64", "context"))]
-    return build.load_shim(
-        build.build_shim(build.ROOT / "build" / "shim", sources=[*sources, *build.RUNTIME], name="_shim_taps")
-    )
+    names = ("taps_f32", "taps_f64", "context")
+    sources = [build.HERE / "taps.cpp", *(build.ROOT / f"csrc/cuda/{name}.cu" for name in names), *build.RUNTIME]
+    sanitize = os.environ.get("LVMFAST_SIMULATION_SANITIZE")
+    folder = build.ROOT / "build" / "shim"
+    return build.load_shim(build.build_shim(folder, sanitize=sanitize, sources=sources, name="_shim_taps"))
 
 
 @pytest.fixture(scope="module")
