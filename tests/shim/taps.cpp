@@ -1,4 +1,5 @@
-// The convolutions of csrc/cuda, each kernel by name, for tests of every geometry; and what a phase's axis says.
+// The convolutions of csrc/cuda, each kernel by name, for tests of every geometry; what a phase's axis says; and steps of
+// optimizers that read their numbers from device memory.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -6,6 +7,9 @@
 #include <vector>
 
 #include "bind_shim.hpp"
+#include "core/optimizer.hpp"
+#include "cuda/loops.cuh"
+#include "device/cuda_graph.hpp"
 #include "device/cuda_taps.hpp"
 
 namespace {
@@ -65,11 +69,43 @@ void bind(py::module_& m, const char* product, const char* outer, const char* pu
   });
 }
 
+// One step of kind 0 adam, 1 rmsprop, 2 sgd; scale and rate_at may be 0.
+void step(int kind, int64_t n, const std::vector<uintptr_t>& vectors, uintptr_t scale, double rate, uintptr_t rate_at) {
+  float *theta = at<float>(vectors[0]), *m = at<float>(vectors[1]), *v = at<float>(vectors[2]), *g = at<float>(vectors[3]);
+  const double *by = at<double>(scale), *from = at<double>(rate_at);
+  if (kind == 0) map(n, lvm::AdamStep<float>{theta, m, v, g, by, rate, 0.1, 0.001, 1e-7, from});
+  if (kind == 1) map(n, lvm::RmspropStep<float>{theta, m, v, g, by, rate, 0.1, 0.5, 1e-7, from});
+  if (kind == 2) map(n, lvm::SgdStep<float>{theta, m, g, by, rate, 0.9, from});
+}
+
+// A layer's way forward and back, recorded by the second call and replayed from then on.
+class Replayed {
+ public:
+  void run(const std::vector<int>& shape, int depth, int columns, int64_t n, const std::vector<uintptr_t>& v) {
+    const TapGeometry large = geometry(shape);
+    const lvm::Activation relu = lvm::Activation::relu;
+    graph_.run(same_, [&] {
+      tap_product(TapProduct<float>{large, depth, columns, n, at<float>(v[0]), at<float>(v[1]), at<float>(v[2]), at<float>(v[3]),
+                                    nullptr, relu, 0});
+      tap_pull(TapPull<float>{n * large.target_pixels(), columns, at<float>(v[3]), at<float>(v[3]), at<float>(v[4]),
+                              at<float>(v[5]), at<double>(v[6]), relu});
+      tap_outer(TapOuter<float>{large, depth, columns, n, at<float>(v[0]), at<float>(v[4]), at<float>(v[7]), at<float>(v[8])});
+    });
+    same_ = true;
+  }
+
+ private:
+  lvm::CudaGraph graph_;
+  bool same_ = false;
+};
+
 }  // namespace
 
 PYBIND11_MODULE(_shim_taps, m) {
   bind_shim(m);
   m.def("axis", &axis);
+  m.def("step", &step);
+  py::class_<Replayed>(m, "Replayed", py::module_local()).def(py::init<>()).def("run", &Replayed::run);
   bind<float>(m, "product32", "outer32", "pull32");
   bind<double>(m, "product64", "outer64", "pull64");
 }

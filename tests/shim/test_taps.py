@@ -35,7 +35,9 @@ def module():
     sources = [build.HERE / "taps.cpp", *(build.ROOT / f"csrc/cuda/{name}.cu" for name in names), *build.RUNTIME]
     sanitize = os.environ.get("LVMFAST_SIMULATION_SANITIZE")
     folder = build.ROOT / "build" / "shim"
-    return build.load_shim(build.build_shim(folder, sanitize=sanitize, sources=sources, name="_shim_taps"))
+    loaded = build.load_shim(build.build_shim(folder, sanitize=sanitize, sources=sources, name="_shim_taps"))
+    loaded.install_shim_libraries()
+    return loaded
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +176,40 @@ def test_pull_backs(module, gpu, rng, dtype, rows, columns):
         else:
             np.testing.assert_array_equal(g.get(), expected)
         assert_near(d_bias.get(), expected.astype(float).sum(0), tolerance(dtype, rows))
+
+
+def test_replays(module, gpu, rng):
+    """A layer forward and back takes no memory and waits for nothing: a graph of it does the same for other images."""
+    shape, sizes = SHAPES["stride 2"], (True, 50, 4, 8)
+    _, w, _ = numbers(rng, shape, *sizes)
+    taps, bias = Taps(module, gpu, np.float32, shape, *sizes), rng.standard_normal(8)
+    held = [taps.put(array)[0] for array in (np.zeros((50, *shape[:2], 4)), w, bias)]
+    parts, partial = module.outer32(*taps.arguments, 0, 0, 0, 0), module.pull32(50 * 12, 8, 0, 0, 0, 0, 0, RELU)
+    assert parts > w.size  # several splits
+    held += [gpu.empty(taps.out, np.float32), gpu.empty(taps.out, np.float32), gpu.empty(8, np.float32)]
+    held += [gpu.empty(partial), gpu.empty(parts, np.float32), gpu.empty(w.shape, np.float32)]
+    replayed, before = module.Replayed(), module.shim_replays()
+    for _ in range(4):
+        x = rng.standard_normal((50, *shape[:2], 4)).astype(np.float32)
+        held[0][:] = gpu.asarray(x.ravel())
+        replayed.run(*taps.arguments, [array.data.ptr for array in held])
+        y = taps.product(x, w, bias, RELU)
+        assert np.array_equal(held[3].get(), y) and np.array_equal(held[4].get(), y)
+        assert_near(held[5].get(), y.astype(float).sum((0, 1, 2)), tolerance(np.float32, 50 * 12))
+        assert np.array_equal(held[8].get(), taps.outer(x, y, w.shape))
+    assert module.shim_replays() >= before + 2
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_steps_from_memory(module, gpu, rng, kind):
+    """A rate in memory is as good as one by value; a scale below zero or NaN changes nothing."""
+    start = rng.standard_normal((4, 300)).astype(np.float32)
+    start[2] = start[2] ** 2
+    results = []
+    for scale, rate, by_value in ((0.5, 0.1, True), (0.5, 0.1, False), (-1.0, 0.1, False), (np.nan, 0.1, False)):
+        vectors, held = [gpu.asarray(row) for row in start], gpu.asarray(np.array([scale, rate]))
+        at = held.data.ptr
+        module.step(kind, 300, [v.data.ptr for v in vectors], at, rate if by_value else 7.0, 0 if by_value else at + 8)
+        results.append(np.array([v.get() for v in vectors]))
+    assert np.array_equal(results[0], results[1]) and not np.array_equal(results[0][0], start[0])
+    assert np.array_equal(results[2], start) and np.array_equal(results[3], start)
