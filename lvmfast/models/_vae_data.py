@@ -10,9 +10,8 @@ from sklearn.utils.validation import check_array, validate_data
 
 from lvmfast import _backend
 from lvmfast._minibatches import as_source, is_batches, is_mapped, is_sliced, split
-from lvmfast._validation import check_integer
 
-HEAD_ROWS = 1 << 14  # stand for all where a file or an iterable gives the rows
+HEAD_ROWS = 1 << 12  # stand for all where a file or an iterable gives the rows
 HELD_OUT_ROWS = 1 << 16  # at most, for validation
 
 __all__ = ["Form", "Memory", "Stream", "as_data", "blocks", "streams", "write_names"]
@@ -64,7 +63,11 @@ class Form:
             return
         if self.likelihood == "categorical":
             self.codes = True
-            check_integer(self.classes or None, "n_classes", 2)
+            if not self.classes:
+                raise ValueError(
+                    "n_classes must be given where X holds numbers of classes, got None; or X be one-hot, (n, d, "
+                    "n_classes)"
+                )
         self.shape = tuple(map(int, shape[1:]))
 
     def check_shape(self, shape: tuple[int, ...]) -> bool:
@@ -177,9 +180,9 @@ class Memory:
         count = min(max(1, round(fraction * n)), n - 1, HELD_OUT_ROWS)
         held = np.sort(np.random.default_rng([self.seed, 0, 1]).choice(n, count, replace=False))
         kept = np.setdiff1d(np.arange(n), held)
-        x, seed, batch_size = self.x, self.seed, self.batch_size
-        self.__init__(x[kept], batch_size, seed, self.shuffle, kept)
-        rows = x[held]
+        there, back = (_backend.to_device(rows, self.device) for rows in (held, kept))
+        rows = self.x[there]
+        self.__init__(self.x[back], self.batch_size, self.seed, self.shuffle, kept)
         self.held = lambda size: blocks(rows, size)
 
     def order(self, epoch: int) -> np.ndarray:
@@ -218,7 +221,7 @@ class Stream:
     """Batches of a file, a memory map or an iterable, one at a time; see :mod:`lvmfast._minibatches`."""
 
     def __init__(self, source, form: Form):
-        self.source, self.form, self.held = source, form, None
+        self.source, self.form, self.held, self._last = source, form, None, None
         self.n_total, self.pass_length = source.n_total, source.pass_length
         self.on_gpu, self.device = source.on_gpu, source.device
 
@@ -226,7 +229,8 @@ class Stream:
         """Rows (b, width) of a step, and what an error calls each."""
         batch = self.source.batch(step)
         coded = self.form.check_shape(batch.X.shape)
-        return self.form.numbers(batch.X, coded, batch.place), batch.place
+        self._last = self.form.numbers(batch.X, coded, batch.place)
+        return self._last, batch.place
 
     def blocks(self, size: int):
         """All rows once, for validation."""
@@ -241,27 +245,46 @@ class Stream:
             yield left
 
     def _head(self, rows: int) -> np.ndarray:
-        X = np.asarray(self.source.head(rows)[0])
-        return self.form.numbers(X, self.form.check_shape(X.shape))
+        """Numbers (k, q) of some rows, float64, not looked at: an error names the row when its batch comes."""
+        X = np.asarray(self.source.head(min(rows, self.n_total))[0], dtype=np.float64)
+        return X.reshape(len(X), -1)
 
     def moments(self) -> np.ndarray:
-        """Mean squares of the columns of some rows; ahead of the first step."""
-        x = self._head(HEAD_ROWS).astype(np.float64)
-        return (x**2).mean(axis=0)
+        """Mean squares of the columns of some rows that are finite; ahead of the first step."""
+        x = finite(self._head(HEAD_ROWS))
+        return (x**2).mean(axis=0) if len(x) else np.ones(self.form.width)
 
     def some(self, most: int):
-        """Rows that stand for all, on the device."""
-        return _backend.to_device(self._head(most), self.device)
+        """Rows of a Gaussian likelihood on the device: they stand for all, or are the last batch of an iterator."""
+        if hasattr(self.source, "seed"):
+            x = self._head(most)
+        elif self.source.repeatable or self._last is None:
+            parts, count = [], 0
+            for piece in self.source.pieces() if self.source.repeatable else ():
+                parts.append(_backend.to_numpy(piece.X).reshape(len(piece), -1))
+                count += len(piece)
+                if count >= most:
+                    break
+            x = np.concatenate(parts)[:most] if parts else self._head(1)
+        else:
+            return self._last
+        return _backend.to_device(np.ascontiguousarray(finite(x), dtype=self.form.dtype), self.device)
 
     def mark(self) -> np.ndarray:
         """Numbers that tell these rows from others; of an iterable its size alone."""
+        sizes = [self.n_total, self.form.width]
         if not hasattr(self.source, "seed"):
-            return np.array([self.n_total, self.form.width], dtype=np.float64)
-        return np.concatenate([[self.n_total, self.form.width], self._head(1024).astype(np.float64).mean(axis=0)])
+            return np.array(sizes, dtype=np.float64)
+        return np.concatenate([sizes, finite(self._head(1024)).sum(axis=0)])
 
     def state(self, step: int) -> dict:
         """The place of the source."""
         return self.source.state(step)
+
+
+def finite(x: np.ndarray) -> np.ndarray:
+    """The rows without NaN and infinities."""
+    return x[np.isfinite(x).all(axis=1)]
 
 
 def blocks(x, size: int):
@@ -334,7 +357,7 @@ def _held(validation, model, form: Form, data, names):
     """Blocks of validation data that were given."""
     if streams(validation):
         own = form.dtype if form.likelihood != "categorical" else np.float64
-        source = as_source(validation, needs_y=False, device=data.device, dtype=own)
+        source = as_source(validation, needs_y=False, device=data.device, dtype=own, needs_total=False)
         if not source.repeatable:
             raise ValueError(
                 "validation_data must be rows, or batches that can be read again (a list, a callable), got an iterator"

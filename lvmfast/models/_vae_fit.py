@@ -137,6 +137,7 @@ class Run:
         self.theta = problem.placed(theta).copy()
         xp = _backend.namespace(self.theta)
         self.m, self.v = (xp.zeros_like(self.theta) if name in names else None for name in ("m", "v"))
+        self._copies: list | None = None
         self._terms: list[np.ndarray] = []
         self.ends: list[int] = []
         self.checks: list[np.ndarray] = []
@@ -208,33 +209,51 @@ class Run:
         settings, first, problem = self.settings, self.steps, self.problem
         compiled = problem.compiled(settings.n_samples, settings.objective == "iwae", settings.gradient == "dreg")
         betas, temperatures = (settings.values(name, first, count) for name in ("beta", "temperature"))
-        terms, done = compiled.train(
-            self.theta,
-            self.m,
-            self.v,
-            problem.placed(problem.fixed),
-            x,
-            rows,
-            size,
-            self.seeds["noise"],
-            first,
-            settings.rates(first, count),
-            betas,
-            temperatures,
-            settings.kind,
-            settings.numbers,
-            settings.optimizer.clip_norm or 0.0,
-        )
-        done = int(done)
+        rates, fixed, kept = settings.rates(first, count), problem.placed(problem.fixed), self._kept()
+
+        def train(k):
+            chosen = None if rows is None else rows[: k * size]
+            own = self.theta, self.m, self.v, fixed, x, chosen, size, self.seeds["noise"], first
+            numbers = settings.kind, settings.numbers, settings.optimizer.clip_norm or 0.0
+            terms, done = compiled.train(*own, rates[:k], betas[:k], temperatures[:k], *numbers)
+            return _backend.to_numpy(terms), int(done)
+
+        terms, done = train(count)
+        reached = done
+        while not self._finite() and done:  # the step before overflowed, as is seen only afterwards
+            for array, values in kept:
+                array[...] = values
+            done -= 1
+            if done:
+                train(done)
         sizes = np.full((count, 1), float(size))
         if rows is not None:
             sizes[-1] = len(rows) - (count - 1) * size
-        self._terms.append(np.hstack([_backend.to_numpy(terms), sizes])[:done])
+        self._terms.append(np.hstack([terms, sizes])[:done])
         self.steps += done
         self._rows += sizes[:done].sum()
+        if done < reached:
+            raise NonFiniteError(
+                f"the parameters would not be finite after step {self.steps}, which was undone; lower the learning "
+                "rate, or set the optimizer's clip_norm"
+            )
         if done < count:
             chosen = None if rows is None else rows[done * size : (done + 1) * size]
             raise self._reason(compiled, x, chosen, place, betas[done], temperatures[done])
+
+    def _kept(self) -> list:
+        """Pairs of the arrays that a step overwrites, and copies of them, whose memory is used again."""
+        arrays = [array for array in (self.theta, self.m, self.v) if array is not None]
+        if self._copies is None:
+            self._copies = [array.copy() for array in arrays]
+        for copied, array in zip(self._copies, arrays, strict=True):
+            copied[...] = array
+        return list(zip(arrays, self._copies, strict=True))
+
+    def _finite(self) -> bool:
+        xp = _backend.namespace(self.theta)
+        with np.errstate(all="ignore"):
+            return bool(xp.isfinite(self.theta.sum())) or bool(xp.isfinite(self.theta).all())
 
     def _reason(self, compiled, x, rows, place, beta, temperature) -> NonFiniteError:
         """Which row has no finite value or gradient at the step that comes next."""

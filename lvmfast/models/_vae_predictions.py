@@ -11,6 +11,7 @@ from lvmfast import _backend, random
 from lvmfast._minibatches import as_source
 from lvmfast._validation import as_float_array, check_integer
 from lvmfast.models._vae_data import Form, Stream, blocks, streams
+from lvmfast.models._vae_fit import Settings
 from lvmfast.models._vae_problem import drawn
 from lvmfast.models._vae_work import seeds_of
 from lvmfast.random import seed_of
@@ -171,8 +172,8 @@ class VaePredictions:
     def log_likelihood(self, X, *, n_samples=1000, return_std=False):
         """``log p(x) ~ log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x)``, z_k drawn from q, for every row, in nats.
 
-        The estimate is a lower bound in expectation, which rises with K. Rows and draws are worked on in pieces of some
-        10 million numbers, whatever n and K are.
+        The estimate is a lower bound in expectation, which rises with K. Rows and draws are worked on in pieces of at
+        most 8 million numbers (34 MB in float32; more only where one row and one draw need more).
 
         Parameters
         ----------
@@ -241,7 +242,7 @@ class VaePredictions:
         """
         problem = self._ready()
         x = next(iter(self._blocks(X, None)))
-        settings = self._settings()
+        settings = Settings.of(self)
         step = self.n_steps_
         compiled = problem.compiled(self.n_samples, self.objective == "iwae", self.gradient == "dreg")
         if eps is None:

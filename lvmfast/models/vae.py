@@ -34,9 +34,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
     Parameters
     ----------
     encoder : None, "linear", list of layers or lvmfast.nn.Sequential, optional
-        Default: dense layers of the widths ``hidden``. Two heads give m and s, log variances between -14 and 14; where
-        there are none, they are added as Dense(n_components). Networks are copied, and start from their parameters if
-        they are built; other parameters start from ``random_state``.
+        Default: dense layers of the widths ``hidden``. Two heads give m and s, log variances between -14 and 4 (14
+        where a variance of x is learned); where there are none, they are added as Dense(n_components). Networks are
+        copied, and start from their parameters if they are built; others start from ``random_state``.
     decoder : None, "linear", list of layers or lvmfast.nn.Sequential, optional
         Default: the widths ``hidden`` backwards. It gives as many numbers as a row has (times the classes), logits for
         "bernoulli" and "categorical", and log variances from a second head with the variances "batch", "row" and
@@ -103,7 +103,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
         over the data.
     history_ : dict of arrays
         Of every epoch the means over its rows of "loss" (minus the objective), "reconstruction" (minus log p(x | z))
-        and "kl"; with validation, after the epoch and with ``beta = 1``, "val_loss", "val_reconstruction" and "val_kl".
+        and "kl"; with validation, after the epoch and with ``beta = 1``, "val_loss", "val_reconstruction" and "val_kl"
+        (``variance="batch"``: with averages over these rows, some hundred at a time).
     loss_curve_ : array
         Loss of every step, before it was taken.
     n_iter_ : int
@@ -345,15 +346,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
     def _n_features_out(self) -> int:
         return self._problem.codes
 
-    def _settings(self) -> Settings:
-        return Settings.of(self)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         try:
             tags.transformer_tags.preserves_dtype = [np.dtype(self.dtype).name]
         except TypeError:
             tags.transformer_tags.preserves_dtype = []
-        tags.input_tags.three_d_array = self.likelihood == "categorical"
-        tags.input_tags.positive_only = False
         return tags
