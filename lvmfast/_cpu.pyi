@@ -1,6 +1,7 @@
 """The compiled module for the CPU; internal, what it does is said in csrc/bind."""
 
 import enum
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -278,6 +279,107 @@ class _Svgp(Generic[T]):
 
 class Svgp64(_Svgp[np.float64]): ...
 class Svgp32(_Svgp[np.float32]): ...
+
+class _Network(Generic[T]):
+    def __init__(self, layers: NDArray[np.int64], parameters: int) -> None: ...
+    def forward(self, theta: NDArray[T], x: NDArray[T]) -> tuple[tuple[NDArray[T], ...], int]: ...
+    def backward(
+        self, theta: NDArray[T], cotangents: Sequence[NDArray[T]], pass_: int, by_input: bool
+    ) -> tuple[NDArray[T], NDArray[T] | None] | None: ...
+
+class Network64(_Network[np.float64]): ...
+class Network32(_Network[np.float32]): ...
+
+class _NetworkOptimizer(Generic[T]):
+    def __init__(self) -> None: ...
+    def adam(
+        self,
+        theta: NDArray[T],
+        gradient: NDArray[T],
+        m: NDArray[T],
+        v: NDArray[T],
+        rate: float,
+        beta_1: float,
+        beta_2: float,
+        epsilon: float,
+        clip: float,
+    ) -> None: ...
+    def rmsprop(
+        self,
+        theta: NDArray[T],
+        gradient: NDArray[T],
+        m: NDArray[T] | None,
+        v: NDArray[T],
+        rate: float,
+        rho: float,
+        momentum: float,
+        epsilon: float,
+        clip: float,
+    ) -> None: ...
+    def sgd(
+        self, theta: NDArray[T], gradient: NDArray[T], m: NDArray[T] | None, rate: float, momentum: float, clip: float
+    ) -> None: ...
+
+class NetworkOptimizer64(_NetworkOptimizer[np.float64]): ...
+class NetworkOptimizer32(_NetworkOptimizer[np.float32]): ...
+
+class _Vae(Generic[T]):
+    def __init__(
+        self,
+        encoder_layers: NDArray[np.int64],
+        encoder_parameters: int,
+        decoder_layers: NDArray[np.int64],
+        decoder_parameters: int,
+        *,
+        components: int,
+        categories: int,
+        likelihood: int,
+        variance: int,
+        classes: int,
+        samples: int,
+        iwae: bool,
+        dreg: bool,
+        low: float,
+        high: float,
+        code_high: float,
+    ) -> None: ...
+    @property
+    def parameters(self) -> int: ...
+    def noise(self, seed: int, step: int, n: int) -> NDArray[T]: ...
+    def evaluate(
+        self,
+        theta: NDArray[T],
+        fixed: NDArray[T] | None,
+        x: NDArray[T],
+        eps: NDArray[T],
+        beta: float,
+        temperature: float,
+        gradient: bool,
+    ) -> tuple[NDArray[np.float64], NDArray[T] | None]: ...
+    def log_weights(
+        self, theta: NDArray[T], fixed: NDArray[T] | None, x: NDArray[T], eps: NDArray[T]
+    ) -> NDArray[np.float64]: ...
+    def train(
+        self,
+        theta: NDArray[T],
+        m: NDArray[T] | None,
+        v: NDArray[T] | None,
+        fixed: NDArray[T] | None,
+        x: NDArray[T],
+        rows: NDArray[np.int64] | None,
+        batch: int,
+        seed: int,
+        first_step: int,
+        rates: NDArray[np.float64],
+        betas: NDArray[np.float64],
+        temperatures: NDArray[np.float64],
+        kind: int,
+        numbers: NDArray[np.float64],
+        clip: float,
+    ) -> tuple[NDArray[np.float64], int]: ...
+
+class Vae64(_Vae[np.float64]): ...
+class Vae32(_Vae[np.float32]): ...
 
 class GprPredictor:
     def __init__(

@@ -144,6 +144,7 @@ def ours(case: AutoencoderCase) -> Trainer:
         dreg=False,
         low=-14.0,
         high=14.0,
+        code_high=14.0,
     )
     x = np.ascontiguousarray(case.batches.reshape(-1, math.prod(case.batches.shape[2:])))
     steps, rows = case.batches.shape[:2]

@@ -11,5 +11,6 @@ void bind_cpu_gp_classifier(py::module_& m);  // cpu_gp_classifier.cpp
 void bind_cpu_sgpr(py::module_& m);           // cpu_sgpr.cpp
 void bind_cpu_svgp(py::module_& m);           // cpu_svgp.cpp
 void bind_cpu_network(py::module_& m);        // cpu_network.cpp
+void bind_cpu_vae(py::module_& m);            // cpu_vae.cpp
 
 }  // namespace lvm::bind

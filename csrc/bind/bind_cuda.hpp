@@ -15,6 +15,7 @@ void bind_cuda_gp_classifier(py::module_& m);
 void bind_cuda_sgpr(py::module_& m);
 void bind_cuda_svgp(py::module_& m);
 void bind_cuda_network(py::module_& m);
+void bind_cuda_vae(py::module_& m);
 
 inline void bind_cuda_operations(py::module_& m) {
   bind_cuda_kernels(m);  // first: the others take its trees
@@ -31,6 +32,7 @@ inline void bind_cuda(py::module_& m) {
   bind_cuda_sgpr(m);
   bind_cuda_svgp(m);
   bind_cuda_network(m);
+  bind_cuda_vae(m);
 }
 
 }  // namespace lvm::bind

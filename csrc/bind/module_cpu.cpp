@@ -42,4 +42,5 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_cpu_sgpr(m);
   bind::bind_cpu_svgp(m);
   bind::bind_cpu_network(m);
+  bind::bind_cpu_vae(m);
 }

@@ -50,6 +50,12 @@ template <class T>
 void winograd_outer(const WinogradOuter<T>&, int64_t begin, int64_t end, void* scratch);
 template <class T>
 int64_t winograd_scratch(int64_t depth, int64_t columns);
+template <class T>
+void decoder_terms(const DecoderTerms<T>&, int64_t begin, int64_t end);  // vae.cpp
+template <class T>
+void add_rows(const T* a, int64_t columns, int64_t begin, int64_t end, double* sums);
+template <class T>
+void add_variance_slopes(const DecoderTerms<T>&, const double* weight, int64_t begin, int64_t end, double* sums);
 
 const KernelTable& table();
 

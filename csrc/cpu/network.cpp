@@ -104,9 +104,10 @@ void finish_rows(const TapProduct<T>& p, T* const* out, int64_t rows, int64_t fi
 template <class Step>
 void steps(const Step& step, int64_t begin, int64_t end) {
   using T = std::remove_reference_t<decltype(*step.theta)>;
-  const T scale = step.scale ? T(*step.scale) : T(1);
+  with_numbers<T>(step, [&](T scale, T rate) LVM_INLINE {
 #pragma GCC ivdep
-  for (int64_t i = begin; i < end; ++i) step.step(i, scale);
+    for (int64_t i = begin; i < end; ++i) step.step(i, scale, rate);
+  });
 }
 
 }  // namespace
@@ -296,7 +297,7 @@ template <class T>
 NetworkFunctions<T> network_functions() {
   return {network_panel<T>, pack_weights<T>,    tap_product<T>, product_scratch<T>, tap_outer<T>, outer_scratch<T>,
           pull_activation<T>, adam<T>, rmsprop<T>, sgd<T>, square_sum<T>, winograd_weights<T>, winograd_product<T>,
-          winograd_outer<T>, winograd_scratch<T>};
+          winograd_outer<T>, winograd_scratch<T>, decoder_terms<T>, add_rows<T>, add_variance_slopes<T>};
 }
 template NetworkFunctions<double> network_functions<double>();
 template NetworkFunctions<float> network_functions<float>();

@@ -9,6 +9,7 @@
 
 #include "core/activation.hpp"
 #include "core/optimizer.hpp"
+#include "core/vae_terms.hpp"
 
 namespace lvm::cpu {
 
@@ -112,6 +113,10 @@ struct NetworkFunctions {
   void (*winograd_product)(const WinogradProduct<T>&, int64_t begin, int64_t end, void* scratch);  // blocks, at most kWinogradBlocks
   void (*winograd_outer)(const WinogradOuter<T>&, int64_t begin, int64_t end, void* scratch);      // any blocks
   int64_t (*winograd_scratch)(int64_t depth, int64_t columns);                                     // bytes
+  void (*decoder_terms)(const DecoderTerms<T>&, int64_t begin, int64_t end);  // rows
+  void (*add_rows)(const T* a, int64_t columns, int64_t begin, int64_t end, double* sums);
+  // sums[j] += weight[r] (or scale) (1 - (x - mean)^2 precision) / 2, of rows [begin, end)
+  void (*add_variance_slopes)(const DecoderTerms<T>&, const double* weight, int64_t begin, int64_t end, double* sums);
 };
 
 }  // namespace lvm::cpu

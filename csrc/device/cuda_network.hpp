@@ -1,61 +1,15 @@
-// A layer of a network on the GPU: cuBLAS's products of patches, which maps bring together or take apart.
+// A layer of a network on the GPU: cuBLAS's products for dense layers, implicit ones for convolutions (csrc/cuda/taps.cuh).
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
 #include "device/cuda.hpp"
+#include "device/cuda_taps.hpp"
 #include "device/layer_shape.hpp"
 
 namespace lvm {
 namespace cuda {
-
-// Where entry (u, v, c) of the patch of a small pixel lies in the large image.
-struct PatchShape {
-  int64_t large_rows, large_cols, channels, small_rows, small_cols, rows, cols, row_stride, col_stride, top, left;
-  LVM_HD int64_t patch() const { return rows * cols * channels; }
-};
-
-// patches[p, (u, v, c)] = large[...], p the small pixels of images; zeros outside.
-template <class T>
-struct TakePatches {
-  PatchShape s;
-  const T* large;
-  T* patches;
-  LVM_HD void operator()(int64_t index) const {
-    const int64_t c = index % s.channels, tap = index / s.channels % (s.rows * s.cols);
-    const int64_t pixel = index / s.patch(), j = pixel % s.small_cols, i = pixel / s.small_cols % s.small_rows;
-    const int64_t image = pixel / (s.small_cols * s.small_rows);
-    const int64_t row = i * s.row_stride - s.top + tap / s.cols, col = j * s.col_stride - s.left + tap % s.cols;
-    const bool inside = row >= 0 && row < s.large_rows && col >= 0 && col < s.large_cols;
-    patches[index] = inside ? large[((image * s.large_rows + row) * s.large_cols + col) * s.channels + c] : T(0);
-  }
-};
-
-// The adjoint: large[p, q, c] = (or +=) the sum over the patches that hold it, in the order of the taps.
-template <class T>
-struct SumPatches {
-  PatchShape s;
-  const T* patches;
-  T* large;
-  int64_t add;
-  LVM_HD void operator()(int64_t index) const {
-    const int64_t c = index % s.channels, q = index / s.channels % s.large_cols;
-    const int64_t p = index / (s.channels * s.large_cols) % s.large_rows;
-    const int64_t image = index / (s.channels * s.large_cols * s.large_rows);
-    T sum = T(0);
-    for (int64_t u = 0; u < s.rows; ++u) {
-      const int64_t row = p + s.top - u, i = row / s.row_stride;
-      if (row < 0 || row % s.row_stride || i >= s.small_rows) continue;
-      for (int64_t v = 0; v < s.cols; ++v) {
-        const int64_t col = q + s.left - v, j = col / s.col_stride;
-        if (col < 0 || col % s.col_stride || j >= s.small_cols) continue;
-        sum += patches[((image * s.small_rows + i) * s.small_cols + j) * s.patch() + (u * s.cols + v) * s.channels + c];
-      }
-    }
-    large[index] = add ? large[index] + sum : sum;
-  }
-};
 
 template <class T, Activation kind>
 struct BiasActivation {
@@ -69,30 +23,21 @@ struct BiasActivation {
   }
 };
 
-template <class T, Activation kind>
-struct ActivationPull {
-  const T *d, *y;
-  T* g;
-  LVM_HD void operator()(int64_t i) const { g[i] = activation_pull<kind>(d[i], y[i]); }
-};
-
-template <class T>
-struct ColumnEntry {
-  const T* g;
-  int64_t columns;
-  LVM_HD double operator()(int64_t j, int64_t i) const { return static_cast<double>(g[i * columns + j]); }
-};
-template <class T>
-struct Rounded {
-  const double* from;
-  T* to;
-  LVM_HD void operator()(int64_t i) const { to[i] = static_cast<T>(from[i]); }
-};
 template <class T>
 struct SquareEntry {
   const T* x;
   LVM_HD double operator()(int64_t, int64_t i) const { return static_cast<double>(x[i]) * static_cast<double>(x[i]); }
 };
+
+inline TapGeometry tap_geometry(const LayerShape& s, bool to_small) {
+  constexpr int64_t kMost = int64_t(1) << 30;  // what the kernels count in 32 bits
+  if (!s.dense() && (std::max({s.large_size(), s.small_size(), s.weights()}) > kMost || s.row_stride * s.col_stride > 65535)) {
+    throw CudaError("a convolution has more than 2^30 weights or numbers in an image, or strides whose product is above 65535");
+  }
+  const auto number = [](int64_t n) { return static_cast<int>(n); };
+  return {number(s.large_rows), number(s.large_cols), number(s.small_rows), number(s.small_cols), number(s.rows), number(s.cols),
+          number(s.row_stride), number(s.col_stride), number(s.top),        number(s.left),       to_small,       0};
+}
 
 }  // namespace cuda
 
@@ -100,82 +45,67 @@ template <class T>
 class NetworkLayer<Cuda, T> {
  public:
   explicit NetworkLayer(const LayerShape& s)
-      : shape_(s), patch_{s.large_rows, s.large_cols, s.large_channels, s.small_rows, s.small_cols, s.rows,
-                          s.cols,       s.row_stride, s.col_stride,     s.top,        s.left} {}
+      : shape_(s), to_small_(cuda::tap_geometry(s, true)), to_large_(cuda::tap_geometry(s, false)) {}
 
   void forward(int64_t n, const T* w, const T* b, const T* x, T* y, T* pre) {
-    shape_.transposed ? large(n, w, x, y, false) : small(n, w, x, y, false);
+    if (!shape_.dense()) return product(n, !shape_.transposed, w, b, x, y, pre, false);
+    dense(n, !shape_.transposed, w, x, y, false);
     with_activation(shape_.activation, [&](auto known) {
       constexpr Activation kind = decltype(known)::value;
-      Cuda::map(n * shape_.outputs(), cuda::BiasActivation<T, kind>{y, kind == Activation::gelu ? pre : nullptr, b, shape_.channels()});
+      Cuda::map(n * shape_.outputs(), cuda::BiasActivation<T, kind>{y, pre, b, shape_.channels()});
     });
   }
   void pull_input(int64_t n, const T* w, const T* g, T* d_x, bool add) {
-    shape_.transposed ? small(n, w, g, d_x, add) : large(n, w, g, d_x, add);
+    shape_.dense() ? dense(n, shape_.transposed, w, g, d_x, add)
+                   : product(n, shape_.transposed, w, nullptr, g, d_x, nullptr, add);
   }
   const T* pull_activation(int64_t n, const T* d, const T* y, T* g, T* d_bias) {
-    const bool linear = shape_.activation == Activation::linear;
-    if (!linear) {
-      with_activation(shape_.activation, [&](auto known) {
-        Cuda::map(n * shape_.outputs(), cuda::ActivationPull<T, decltype(known)::value>{d, y, g});
-      });
-    }
-    const T* pulled = linear ? d : g;
-    const int64_t columns = shape_.channels();
-    double* sums = sums_.reserve(columns);
-    Cuda::sums(columns, n * shape_.pixels(), cuda::ColumnEntry<T>{pulled, columns}, sums);
-    Cuda::map(columns, cuda::Rounded<T>{sums, d_bias});
-    return pulled;
+    const int64_t columns = shape_.channels(), rows = n * shape_.pixels();
+    double* partial = sums_.reserve(cuda::tap_pull_size<T>(rows, columns));
+    cuda::tap_pull(cuda::TapPull<T>{rows, columns, d, y, g, d_bias, partial, shape_.activation});
+    return shape_.activation == Activation::linear ? d : g;
   }
   void pull_weights(int64_t n, const T* x, const T* g, T* d_w) {
     const T *large = shape_.transposed ? g : x, *small = shape_.transposed ? x : g;
-    const int64_t f = shape_.small_channels, k = patch_.patch();
-    bool add = false;
-    for_tiles(n, [&](int64_t first, int64_t count) {
-      const T* patches = patches_of(large + first * shape_.large_size(), count);
-      Cuda::Blas<T>::gemm('N', 'T', f, k, count * shape_.small_pixels(), T(1), small + first * shape_.small_size(), f, patches, k,
-                          T(add), d_w, f);
-      add = true;
-    });
+    const int64_t c = shape_.large_channels, f = shape_.small_channels;
+    if (shape_.dense()) return Cuda::Blas<T>::gemm('N', 'T', f, c, n, T(1), small, f, large, c, T(0), d_w, f);
+    // The side that is not gathered should have channels to fill a tile.
+    const bool turned = f < kNarrow && f < c;
+    cuda::TapOuter<T> task = turned ? outer(n, to_large_, f, c, small, large, d_w) : outer(n, to_small_, c, f, large, small, d_w);
+    const int64_t splits = cuda::tap_outer_splits(task);
+    if (splits > 1) task.partial = partial_.reserve(splits * shape_.weights());
+    cuda::tap_outer(task);
   }
 
  private:
-  // f(first, count): images whose patches take at most 256 MB.
-  template <class F>
-  void for_tiles(int64_t n, const F& f) const {
-    const int64_t bytes = shape_.small_pixels() * patch_.patch() * static_cast<int64_t>(sizeof(T));
-    const int64_t tile = shape_.dense() ? n : std::clamp<int64_t>((int64_t(1) << 28) / bytes, 1, n);
-    for (int64_t first = 0; first < n; first += tile) f(first, std::min(tile, n - first));
+  static constexpr int64_t kNarrow = 16;
+
+  static cuda::TapOuter<T> outer(int64_t n, const TapGeometry& shape, int64_t depth, int64_t columns, const T* in, const T* target,
+                                 T* d_w) {
+    return {shape, static_cast<int>(depth), static_cast<int>(columns), n, in, target, nullptr, d_w};
   }
-  const T* patches_of(const T* large, int64_t count) {
-    if (shape_.dense()) return large;
-    const int64_t size = count * shape_.small_pixels() * patch_.patch();
-    T* patches = patches_.reserve(size);
-    Cuda::map(size, cuda::TakePatches<T>{patch_, large, patches});
-    return patches;
+  // The small image from the large one, or the other way round.
+  void product(int64_t n, bool to_small, const T* w, const T* bias, const T* in, T* out, T* pre, bool add) {
+    const int64_t depth = to_small ? shape_.large_channels : shape_.small_channels;
+    const int64_t columns = to_small ? shape_.small_channels : shape_.large_channels;
+    if (!cuda::tap_aligned(w) && cuda::tap_vectors<T>(depth)) {  // a layer before has an odd number of parameters
+      T* copy = weights_.reserve(shape_.weights());
+      Cuda::copy(w, copy, shape_.weights());
+      w = copy;
+    }
+    const TapGeometry& shape = to_small ? to_small_ : to_large_;
+    cuda::tap_product(cuda::TapProduct<T>{shape, static_cast<int>(depth), static_cast<int>(columns), n, in, w, bias, out, pre,
+                                          shape_.activation, add});
   }
-  void small(int64_t n, const T* w, const T* in, T* out, bool add) {
-    const int64_t f = shape_.small_channels, k = patch_.patch();
-    for_tiles(n, [&](int64_t first, int64_t count) {
-      const T* patches = patches_of(in + first * shape_.large_size(), count);
-      Cuda::Blas<T>::gemm('N', 'N', f, count * shape_.small_pixels(), k, T(1), w, f, patches, k, T(add),
-                          out + first * shape_.small_size(), f);
-    });
-  }
-  void large(int64_t n, const T* w, const T* in, T* out, bool add) {
-    const int64_t f = shape_.small_channels, k = patch_.patch();
-    for_tiles(n, [&](int64_t first, int64_t count) {
-      const int64_t rows = count * shape_.small_pixels();
-      T* to = out + first * shape_.large_size();
-      T* patches = shape_.dense() ? to : patches_.reserve(rows * k);
-      Cuda::Blas<T>::gemm('T', 'N', k, rows, f, T(1), w, f, in + first * shape_.small_size(), f, T(shape_.dense() && add), patches, k);
-      if (!shape_.dense()) Cuda::map(count * shape_.large_size(), cuda::SumPatches<T>{patch_, patches, to, add});
-    });
+  void dense(int64_t n, bool to_small, const T* w, const T* in, T* out, bool add) {
+    const int64_t c = shape_.large_channels, f = shape_.small_channels;
+    to_small ? Cuda::Blas<T>::gemm('N', 'N', f, n, c, T(1), w, f, in, c, T(add), out, f)
+             : Cuda::Blas<T>::gemm('T', 'N', c, n, f, T(1), w, f, in, f, T(add), out, c);
   }
 
   LayerShape shape_;
-  cuda::PatchShape patch_;
-  CudaBuffer<T> patches_;
+  TapGeometry to_small_, to_large_;
+  CudaBuffer<T> partial_, weights_;
   CudaBuffer<double> sums_;
 };
 

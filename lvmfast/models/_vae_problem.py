@@ -10,8 +10,8 @@ from lvmfast import _backend
 from lvmfast.nn import Sequential
 
 LOW, HIGH = -14.0, 14.0  # of log variances
-# Of those of codes, where the compiled limits are theirs alone. A posterior is narrower than its prior, but the first
-# steps of a deep encoder all have one sign and overshoot: the divergence exp(s) / 2 is 6e5 nats at 14, and 27 at 4.
+# Of those of codes. A posterior is narrower than its prior, but the first steps of a deep encoder all have one sign and
+# overshoot: the divergence exp(s) / 2 is 6e5 nats at 14, and 27 at 4.
 CODE_HIGH = 4.0
 LIKELIHOODS = ("bernoulli", "gaussian", "categorical")
 VARIANCES = ("fixed", "shared", "feature", "batch", "row", "sample")  # in the order of the compiled class
@@ -47,7 +47,6 @@ class VaeProblem:
         self.width = math.prod(decoder.graph.output_shapes[0])
         self.inputs = math.prod(encoder.input_shape)
         self.n_free = {"shared": 1, "feature": self.width}.get(variance, 0)
-        self.code_high = CODE_HIGH if variance == "fixed" else HIGH
         self._compiled: dict = {}
 
     @property
@@ -108,7 +107,8 @@ class VaeProblem:
                 iwae=bool(iwae),
                 dreg=bool(dreg),
                 low=LOW,
-                high=self.code_high,
+                high=HIGH,
+                code_high=CODE_HIGH,
             )
         return self._compiled[key]
 
@@ -144,7 +144,7 @@ class VaeProblem:
         outputs = [_backend.namespace(x).reshape(y, (len(x), self.codes)) for y in outputs]
         if self.categories:
             return softmax(outputs[0], self.categories)
-        return outputs[0], outputs[1].clip(LOW, self.code_high)
+        return outputs[0], outputs[1].clip(LOW, CODE_HIGH)
 
     def decode(self, z):
         """Means (n, d), probabilities (n, d) or (n, d C), and the raw second head or None, for latents (n, D)."""

@@ -67,6 +67,28 @@ NETWORKS["trunk and heads"] = Case(
     TERMS,
     10.0,
 )
+NETWORKS["from one channel to one"] = Case(
+    images((7, 6, 1)),
+    passes(
+        [
+            nn.Conv2D(8, 3, 2, "same", "relu"),
+            nn.Conv2DTranspose(12, 3, 2, "same", "gelu"),
+            nn.Conv2D(1, 3, 1, "same", "sigmoid"),
+        ],
+        shape=(7, 6, 1),
+    ),
+    TERMS,
+    10.0,
+)
+NETWORKS["a convolution after an odd number of parameters"] = Case(
+    images(),
+    passes(
+        [nn.Conv2D(8, 3, 2, "same", "relu")],
+        {"number": [nn.Flatten(), nn.Dense(1)], "image": [nn.Conv2DTranspose(8, 3, 2, "same")]},
+    ),
+    TERMS,
+    10.0,
+)
 NETWORKS |= {
     f"steps of {optimizer!r}": Case(vectors, steps(optimizer), 3000)
     for optimizer in (

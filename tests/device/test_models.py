@@ -15,6 +15,7 @@ from device.logistic_cases import LOGISTIC
 from device.network_cases import NETWORKS
 from device.sgpr_cases import SGPR
 from device.svgp_cases import SVGP
+from device.vae_cases import VAE
 from helpers import observations, tolerance
 
 import lvmfast as lvm
@@ -28,6 +29,7 @@ CASES |= {f"PolyaGammaGPClassifier: {name}": case for name, case in GP_CLASSIFIE
 CASES |= {f"SGPR: {name}": case for name, case in SGPR.items()}
 CASES |= {f"network: {name}": case for name, case in NETWORKS.items()}
 CASES |= {f"SVGP: {name}": case for name, case in SVGP.items()}
+CASES |= {f"VAE: {name}": case for name, case in VAE.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 
