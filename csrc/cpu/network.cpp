@@ -5,6 +5,7 @@
 #include "core/activation.hpp"
 #include "cpu/arch.hpp"
 #include "cpu/network_tiles.hpp"
+#include "cpu/transpose.hpp"
 
 namespace lvm::cpu::LVM_ARCH {
 namespace {
@@ -131,14 +132,26 @@ void pack_weights(const T* weights, const int32_t* order, int64_t taps, int64_t 
     }
     return;
   }
+  using P = Pack<T>;
   for (int64_t j = first; j < last; j += kPanel<T>) {
     const int64_t width = least(kPanel<T>, columns - j);
     for (int64_t t = 0; t < taps; ++t) {
       const T* from = weights + order[t] * depth * columns + j * j_step;
       T* to = packed + (j * taps + t * kPanel<T>) * depth;
-      for (int64_t k = 0; k < depth; ++k, to += kPanel<T>, from += k_step) {
-        for (int64_t c = 0; c < width; ++c) to[c] = from[c * j_step];
-        for (int64_t c = width; c < kPanel<T>; ++c) to[c] = T(0);
+      for (int64_t c = 0; c < kPanel<T>; c += P::W) {  // half a panel
+        int64_t k = 0;
+        if (width >= c + P::W && transposed) {
+          for (; k + P::W <= depth; k += P::W) {
+            P rows[P::W];
+            load_rows_transposed<T, P::W>([&](int i) LVM_INLINE { return from + (c + i) * depth + k; }, rows);
+            unroll<P::W>([&](auto r) LVM_INLINE { rows[r].store(to + (k + r) * kPanel<T> + c); });
+          }
+        } else if (width >= c + P::W) {
+          for (; k < depth; ++k) P::load(from + k * columns + c).store(to + k * kPanel<T> + c);
+        }
+        for (; k < depth; ++k) {
+          for (int64_t i = c; i < c + P::W; ++i) to[k * kPanel<T> + i] = i < width ? from[i * j_step + k * k_step] : T(0);
+        }
       }
     }
   }
