@@ -139,7 +139,7 @@ class Form:
             if reset:
                 self.learn(shape)
             coded = self.check_shape(shape)
-            X = X.reshape(len(X), -1)
+            X = X.reshape(len(X), math.prod(shape[1:]))
         how = {"dtype": (self.dtype, np.float64, np.float32), "order": "C", "ensure_all_finite": False}
         if self.classes and coded is False:  # one-hot: the columns are not features
             X = check_array(X, input_name="X", estimator=model, **how)
