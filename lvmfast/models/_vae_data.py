@@ -313,6 +313,8 @@ def as_data(model, X, form: Form, *, seed, n_total=None, validation=None, state=
     piece : bool
         Whether X is one batch.
     """
+    if piece and hasattr(X, "__next__"):
+        raise TypeError(f"X must be one batch, an array of rows, in partial_fit, got {X!r}; call it for every batch")
     if streams(X) and not piece:
         own = form.dtype if form.likelihood != "categorical" else np.float64
         splits = model.early_stopping and validation is None

@@ -60,6 +60,16 @@ class VaeFitting:
                 f"likelihood, variance, latent and objective must be those of the fit to go on, {list(state['form'])}, "
                 f"got {list(now)}; fit anew"
             )
+        codes = self.n_components * (self.n_categories if problem.categories else 1)
+        fixed = None if problem.fixed is None else fixed_log_variances(self.variance, self._form_of_fit())
+        for name, same, was in (
+            ("n_components", codes == problem.codes, f"{problem.codes} latents"),
+            ("dtype", np.dtype(self.dtype) == problem.dtype, str(problem.dtype)),
+            ("variance", fixed is None or np.array_equal(fixed, problem.fixed), "another"),
+        ):
+            if not same:
+                got = getattr(self, name)
+                raise ValueError(f"{name} must be that of the fit to go on, {was}, got {got!r}; fit anew")
         if data.device != problem.device:
             raise ValueError(f"X must be on {problem.device!r}, where the model is, to go on, got {data.device!r}")
         return Run(problem, Settings.of(self), seeds_of(int(state["seed"])), state["theta"], state)

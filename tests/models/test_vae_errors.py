@@ -143,6 +143,7 @@ def test_calls():
         (lambda: model.transform(X.reshape(20, 3, 4)), r"X must have shape \(n, 6\), as in the fit, got \(20, 3, 4\)"),
         (lambda: model.inverse_transform(np.zeros((2, 3))), r"Z must have shape \(n, 2\), got \(2, 3\)"),
         (lambda: model.inverse_transform([[np.nan, 0.0]]), "Z must be finite"),
+        (lambda: model.inverse_transform([[1e300, 0.0]]), "Z must be finite in float32"),
         (lambda: model.elbo(X, eps=np.zeros((40, 2))), r"eps must have shape \(40, L, 2\)"),
         (lambda: model.elbo(X, theta=np.zeros(3)), "theta must have shape"),
         (lambda: model.sample(0), "n must be an integer >= 1"),
@@ -153,3 +154,10 @@ def test_calls():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+    batches = iter([X[:20], X[20:]])
+    for call in (model.transform, model.score, model.elbo, model.partial_fit):
+        with pytest.raises(TypeError, match="X must be (rows, or batches that can be read again|one batch)"):
+            call(batches)
+    assert len(list(batches)) == 2 and model.n_steps_ == 1
+    with pytest.raises(ValueError, match="objective must be one of"):
+        copy.copy(model).set_params(objective="bound").score(X)

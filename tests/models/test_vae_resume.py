@@ -169,6 +169,8 @@ def test_resume_of_another_fit():
         ({"batch_size": 17}, "batch_size must be that of the fit to go on, 16, got 17"),
         ({"variance": "shared"}, "likelihood, variance, latent and objective must be those of the fit"),
         ({"optimizer": nn.SGD(0.1)}, "optimizer must be of the kind of the fit"),
+        ({"n_components": 3}, "n_components must be that of the fit to go on, . latents, got 3"),
+        ({"dtype": np.float64}, "dtype must be that of the fit to go on, float32"),
     ):
         with pytest.raises(ValueError, match=message):
             pickle.loads(pickle.dumps(model)).set_params(**params).resume(X)
