@@ -200,7 +200,8 @@ class Memory:
     def moments(self) -> np.ndarray:
         """Mean squares of the columns."""
         x = self.x[:: max(1, self.n_total >> 16)]
-        return _backend.to_numpy((x.astype(np.float64) ** 2).mean(axis=0))
+        with np.errstate(over="ignore"):
+            return _backend.to_numpy((x.astype(np.float64) ** 2).mean(axis=0))
 
     def some(self, most: int):
         """Rows that lie evenly."""
