@@ -185,6 +185,14 @@ class Memory:
         self.__init__(self.x[back], self.batch_size, self.seed, self.shuffle, kept)
         self.held = lambda size: blocks(rows, size)
 
+    def steps_of(self, epochs: int) -> int:
+        """Steps of so many passes."""
+        return epochs * self.pass_length
+
+    def ends_pass(self, steps: int, last: int, rows: float) -> bool:
+        """Whether a pass ends with this step, the last one having ended with step ``last``, ``rows`` rows before."""
+        return steps - last >= self.pass_length
+
     def order(self, epoch: int) -> np.ndarray:
         """The rows of a pass."""
         if self._epoch != epoch:
@@ -226,6 +234,23 @@ class Stream:
         self.n_total, self.pass_length = source.n_total, source.pass_length
         self.on_gpu, self.device = source.on_gpu, source.device
 
+    def steps_of(self, epochs: int) -> int | None:
+        """Steps of so many passes, where they are known; batches of files go on from one pass to the next."""
+        if self._numbered:
+            return -(-epochs * self.n_total // self.source.batch_size)
+        return None if self.pass_length is None else epochs * self.pass_length
+
+    def ends_pass(self, steps: int, last: int, rows: float) -> bool:
+        """Whether a pass ends with this step, the last one having ended with step ``last``, ``rows`` rows before."""
+        if self._numbered:
+            return self.source.pass_of(steps) > self.source.pass_of(steps - 1)
+        return steps - last >= self.pass_length if self.pass_length else rows >= self.n_total
+
+    @property
+    def _numbered(self) -> bool:
+        """Whether the rows are numbered: all but iterables."""
+        return hasattr(self.source, "seed")
+
     def batch(self, step: int):
         """Rows (b, width) of a step, and what an error calls each."""
         batch = self.source.batch(step)
@@ -257,7 +282,7 @@ class Stream:
 
     def some(self, most: int):
         """Rows of a Gaussian likelihood on the device: they stand for all, or are the last batch of an iterator."""
-        if hasattr(self.source, "seed"):
+        if self._numbered:
             x = self._head(most)
         elif self.source.repeatable or self._last is None:
             parts, count = [], 0
@@ -274,7 +299,7 @@ class Stream:
     def mark(self) -> np.ndarray:
         """Numbers that tell these rows from others; of an iterable its size alone."""
         sizes = [self.n_total, self.form.width]
-        if not hasattr(self.source, "seed"):
+        if not self._numbered:
             return np.array(sizes, dtype=np.float64)
         return np.concatenate([sizes, finite(self._head(1024)).sum(axis=0)])
 

@@ -315,10 +315,7 @@ class Run:
             self.error = error
 
     def _ends_epoch(self, data) -> bool:
-        last = self.ends[-1] if self.ends else 0
-        if data.pass_length:
-            return self.steps - last >= data.pass_length
-        return self._rows >= data.n_total
+        return data.ends_pass(self.steps, self.ends[-1] if self.ends else 0, self._rows)
 
     def _check(self, data) -> np.ndarray:
         settings, problem = self.settings, self.problem

@@ -76,9 +76,9 @@ class VaeFitting:
 
     def _go(self, data, names, form, run: Run, more: dict, begun: float) -> None:
         """Steps to the end; sets the fitted attributes, then warns or raises."""
-        length = data.pass_length
-        total = None if length is None else self.max_iter * length
-        bar = tqdm(total=total, initial=run.steps, disable=not self.verbose, desc="VAE", unit="step")
+        bar = tqdm(
+            total=data.steps_of(self.max_iter), initial=run.steps, disable=not self.verbose, desc="VAE", unit="step"
+        )
         with bar, _backend.blas_threads(1), deferred_interrupt() as check_interrupt:
 
             def on_piece():
