@@ -230,6 +230,9 @@ class VaePredictions:
     def elbo(self, X, *, eps=None, theta=None, gradient=False):
         """The objective of a step with all rows of X, mean over the rows, in nats: a function of theta and the noise.
 
+        ``beta`` and ``temperature`` are those of the step that would come next. All rows are worked on at once, so
+        that memory grows with their number; :meth:`score` takes them in pieces.
+
         Parameters
         ----------
         X : array of shape (n, ...)
