@@ -46,6 +46,11 @@ class Form:
         return self.d * (self.classes or 1)
 
     @property
+    def read_dtype(self) -> np.dtype:
+        """In which batches are read: numbers of classes in float64, in which a wrong one is told as it came."""
+        return np.dtype(np.float64) if self.likelihood == "categorical" else self.dtype
+
+    @property
     def full_shape(self) -> tuple[int, ...]:
         """Of a row as numbers."""
         return (*self.shape, self.classes) if self.classes else self.shape
@@ -342,7 +347,6 @@ def as_data(model, X, form: Form, *, seed, n_total=None, validation=None, state=
     if piece and hasattr(X, "__next__"):
         raise TypeError(f"X must be one batch, an array of rows, in partial_fit, got {X!r}; call it for every batch")
     if streams(X) and not piece:
-        own = form.dtype if form.likelihood != "categorical" else np.float64
         splits = model.early_stopping and validation is None
         source = as_source(
             X,
@@ -351,7 +355,7 @@ def as_data(model, X, form: Form, *, seed, n_total=None, validation=None, state=
             seed=seed,
             n_total=n_total,
             device=model.device,
-            dtype=own,
+            dtype=form.read_dtype,
             state=None if splits else state,
         )
         if reset:
@@ -384,8 +388,7 @@ def as_data(model, X, form: Form, *, seed, n_total=None, validation=None, state=
 def _held(validation, model, form: Form, data, names):
     """Blocks of validation data that were given."""
     if streams(validation):
-        own = form.dtype if form.likelihood != "categorical" else np.float64
-        source = as_source(validation, needs_y=False, device=data.device, dtype=own, needs_total=False)
+        source = as_source(validation, needs_y=False, device=data.device, dtype=form.read_dtype, needs_total=False)
         if not source.repeatable:
             raise ValueError(
                 "validation_data must be rows, or batches that can be read again (a list, a callable), got an iterator"

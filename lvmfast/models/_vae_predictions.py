@@ -290,12 +290,11 @@ class VaePredictions:
         """Rows as numbers on the device, ``size`` at a time, or all at once for None."""
         form, problem = self._form_of_fit(), self._problem
         if streams(X):
-            own = form.dtype if form.likelihood != "categorical" else np.float64
             if hasattr(X, "__next__"):  # before its first batch is used up
                 raise TypeError(
                     "X must be rows, or batches that can be read again (a list, a callable), got an iterator"
                 )
-            source = as_source(X, needs_y=False, device=problem.device, dtype=own, needs_total=False)
+            source = as_source(X, needs_y=False, device=problem.device, dtype=form.read_dtype, needs_total=False)
             return Stream(source, form).blocks(size or source.n_total or sys.maxsize)
         x = _backend.to_device(form.array(self, X, False)[0], problem.device)
         return blocks(x, size or len(x))
