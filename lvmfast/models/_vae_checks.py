@@ -43,7 +43,7 @@ def check_parameters(model) -> None:
     if check_positive(model.validation_fraction, "validation_fraction") >= 1:
         raise ValueError(f"validation_fraction must lie between 0 and 1, got {model.validation_fraction!r}")
     try:
-        known = np.dtype(model.dtype) in (np.float32, np.float64)
+        known = model.dtype is not None and np.dtype(model.dtype) in (np.float32, np.float64)
     except TypeError:
         known = False
     if not known:
@@ -63,6 +63,11 @@ def _check_together(model) -> None:
         raise ValueError(
             "gradient must be 'reparameterized' with objective='elbo', got 'dreg', which is for importance weights; "
             "use objective='iwae'"
+        )
+    if model.gradient == "dreg" and model.likelihood == "gaussian" and str(model.variance) == "batch":
+        raise ValueError(
+            "gradient must be 'reparameterized' with variance='batch', through which a code moves the weights of other "
+            "rows, got 'dreg'; use variance='feature', 'row' or 'sample'"
         )
 
 

@@ -46,6 +46,11 @@ class Form:
         return self.d * (self.classes or 1)
 
     @property
+    def read_dtype(self) -> np.dtype:
+        """In which batches are read: numbers of classes in float64, in which a wrong one is told as it came."""
+        return np.dtype(np.float64) if self.likelihood == "categorical" else self.dtype
+
+    @property
     def full_shape(self) -> tuple[int, ...]:
         """Of a row as numbers."""
         return (*self.shape, self.classes) if self.classes else self.shape
@@ -139,7 +144,7 @@ class Form:
             if reset:
                 self.learn(shape)
             coded = self.check_shape(shape)
-            X = X.reshape(len(X), -1)
+            X = X.reshape(len(X), math.prod(shape[1:]))
         how = {"dtype": (self.dtype, np.float64, np.float32), "order": "C", "ensure_all_finite": False}
         if self.classes and coded is False:  # one-hot: the columns are not features
             X = check_array(X, input_name="X", estimator=model, **how)
@@ -185,6 +190,14 @@ class Memory:
         self.__init__(self.x[back], self.batch_size, self.seed, self.shuffle, kept)
         self.held = lambda size: blocks(rows, size)
 
+    def steps_of(self, epochs: int) -> int:
+        """Steps of so many passes."""
+        return epochs * self.pass_length
+
+    def ends_pass(self, steps: int, last: int, rows: float) -> bool:
+        """Whether a pass ends with this step, the last one having ended with step ``last``, ``rows`` rows before."""
+        return steps - last >= self.pass_length
+
     def order(self, epoch: int) -> np.ndarray:
         """The rows of a pass."""
         if self._epoch != epoch:
@@ -200,7 +213,8 @@ class Memory:
     def moments(self) -> np.ndarray:
         """Mean squares of the columns."""
         x = self.x[:: max(1, self.n_total >> 16)]
-        return _backend.to_numpy((x.astype(np.float64) ** 2).mean(axis=0))
+        with np.errstate(over="ignore"):
+            return _backend.to_numpy((x.astype(np.float64) ** 2).mean(axis=0))
 
     def some(self, most: int):
         """Rows that lie evenly."""
@@ -224,6 +238,23 @@ class Stream:
         self.source, self.form, self.held, self._last = source, form, None, None
         self.n_total, self.pass_length = source.n_total, source.pass_length
         self.on_gpu, self.device = source.on_gpu, source.device
+
+    def steps_of(self, epochs: int) -> int | None:
+        """Steps of so many passes, where they are known; batches of files go on from one pass to the next."""
+        if self._numbered:
+            return -(-epochs * self.n_total // self.source.batch_size)
+        return None if self.pass_length is None else epochs * self.pass_length
+
+    def ends_pass(self, steps: int, last: int, rows: float) -> bool:
+        """Whether a pass ends with this step, the last one having ended with step ``last``, ``rows`` rows before."""
+        if self._numbered:
+            return self.source.pass_of(steps) > self.source.pass_of(steps - 1)
+        return steps - last >= self.pass_length if self.pass_length else rows >= self.n_total
+
+    @property
+    def _numbered(self) -> bool:
+        """Whether the rows are numbered: all but iterables."""
+        return hasattr(self.source, "seed")
 
     def batch(self, step: int):
         """Rows (b, width) of a step, and what an error calls each."""
@@ -256,7 +287,7 @@ class Stream:
 
     def some(self, most: int):
         """Rows of a Gaussian likelihood on the device: they stand for all, or are the last batch of an iterator."""
-        if hasattr(self.source, "seed"):
+        if self._numbered:
             x = self._head(most)
         elif self.source.repeatable or self._last is None:
             parts, count = [], 0
@@ -273,7 +304,7 @@ class Stream:
     def mark(self) -> np.ndarray:
         """Numbers that tell these rows from others; of an iterable its size alone."""
         sizes = [self.n_total, self.form.width]
-        if not hasattr(self.source, "seed"):
+        if not self._numbered:
             return np.array(sizes, dtype=np.float64)
         return np.concatenate([sizes, finite(self._head(1024)).sum(axis=0)])
 
@@ -313,8 +344,9 @@ def as_data(model, X, form: Form, *, seed, n_total=None, validation=None, state=
     piece : bool
         Whether X is one batch.
     """
+    if piece and hasattr(X, "__next__"):
+        raise TypeError(f"X must be one batch, an array of rows, in partial_fit, got {X!r}; call it for every batch")
     if streams(X) and not piece:
-        own = form.dtype if form.likelihood != "categorical" else np.float64
         splits = model.early_stopping and validation is None
         source = as_source(
             X,
@@ -323,7 +355,7 @@ def as_data(model, X, form: Form, *, seed, n_total=None, validation=None, state=
             seed=seed,
             n_total=n_total,
             device=model.device,
-            dtype=own,
+            dtype=form.read_dtype,
             state=None if splits else state,
         )
         if reset:
@@ -356,8 +388,7 @@ def as_data(model, X, form: Form, *, seed, n_total=None, validation=None, state=
 def _held(validation, model, form: Form, data, names):
     """Blocks of validation data that were given."""
     if streams(validation):
-        own = form.dtype if form.likelihood != "categorical" else np.float64
-        source = as_source(validation, needs_y=False, device=data.device, dtype=own, needs_total=False)
+        source = as_source(validation, needs_y=False, device=data.device, dtype=form.read_dtype, needs_total=False)
         if not source.repeatable:
             raise ValueError(
                 "validation_data must be rows, or batches that can be read again (a list, a callable), got an iterator"

@@ -83,31 +83,17 @@ def _network_record(given, name: str, arrays: dict):
         return given
     whole = isinstance(given, Sequential)
     network = given if whole else Sequential(given)
-    record = _files._description(network) if network._graph is not None else {"dtype": None, "input_shape": None}
-    if network._graph is None:
-        record |= _chains(network)
-    elif whole:
+    built = network._graph is not None
+    record = _files.description(network) if built else _files.chains_of(network)
+    if built:
         arrays[name] = _backend.to_numpy(network.parameters)
-    return record | {"whole": whole, "built": network._graph is not None}
-
-
-def _chains(network) -> dict:
-    heads = network.heads
-    if isinstance(heads, dict):
-        heads = {name: [_files._record(layer) for layer in chain] for name, chain in heads.items()}
-    elif heads is not None:
-        heads = [[_files._record(layer) for layer in chain] for chain in heads]
-    return {"layers": [_files._record(layer) for layer in network.layers], "heads": heads}
+    return record | {"whole": whole, "built": built}
 
 
 def _network_from(record, name: str, arrays: dict):
     if record is None or isinstance(record, str):
         return record
-    layers, heads = [_files._layer(one) for one in record["layers"]], record["heads"]
-    if isinstance(heads, dict):
-        heads = {key: [_files._layer(one) for one in chain] for key, chain in heads.items()}
-    elif heads is not None:
-        heads = [[_files._layer(one) for one in chain] for chain in heads]
+    layers, heads = _files.chains_from(record)
     if not record["whole"]:
         return layers
     network = Sequential(layers, heads=heads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import time
 
 import numpy as np
@@ -102,12 +103,19 @@ class Settings:
         given = getattr(self, name)
         if not callable(given):
             return np.full(count, float(given))
-        values = np.array([float(given(step)) for step in range(first, first + count)], dtype=np.float64)
+        values = np.array([number_of(given(step), name, step) for step in range(first, first + count)])
         bad = ~np.isfinite(values) | ((values < 0) if name == "beta" else (values <= 0))
         if bad.any():
             k, rule = int(np.argmax(bad)), ">= 0" if name == "beta" else "> 0"
             raise ValueError(f"{name}({first + k}) must be a finite number {rule}, got {values[k]}")
         return values
+
+
+def number_of(value, name: str, step: int) -> float:
+    """What a callable gave for a step, as a float."""
+    if np.ndim(value) or not isinstance(value, (numbers.Real, np.ndarray)):
+        raise TypeError(f"{name}({step}) must be a number, got {value!r}")
+    return float(value)
 
 
 class Run:
@@ -307,10 +315,7 @@ class Run:
             self.error = error
 
     def _ends_epoch(self, data) -> bool:
-        last = self.ends[-1] if self.ends else 0
-        if data.pass_length:
-            return self.steps - last >= data.pass_length
-        return self._rows >= data.n_total
+        return data.ends_pass(self.steps, self.ends[-1] if self.ends else 0, self._rows)
 
     def _check(self, data) -> np.ndarray:
         settings, problem = self.settings, self.problem

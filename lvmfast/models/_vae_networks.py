@@ -20,18 +20,18 @@ GAUSSIAN_HEADS = ("mean", "log_var")
 def check_hidden(hidden, activation) -> tuple[int, ...]:
     """Widths of hidden layers, as a tuple."""
     check_choice(activation, "activation", ACTIVATIONS)
-    widths = hidden if isinstance(hidden, (tuple, list, np.ndarray)) else (hidden,)
+    widths = hidden if isinstance(hidden, (tuple, list)) else np.atleast_1d(hidden).tolist()
     return tuple(check_integer(width, "hidden", 1) for width in widths)
 
 
 def check_network(given, name: str) -> None:
     """Raise unless it is None, "linear", a sequence of layers or a network."""
-    if given is None or isinstance(given, Sequential):
+    if given is None or isinstance(given, Sequential) or (isinstance(given, str) and given == "linear"):
         return
-    if isinstance(given, str):
-        check_choice(given, name, ("linear",))
-    else:
-        check_layers(given, name)
+    if not isinstance(given, (list, tuple)):
+        error = ValueError if isinstance(given, str) else TypeError
+        raise error(f"{name} must be None, 'linear', a list of layers or an lvmfast.nn.Sequential, got {given!r}")
+    check_layers(given, name)
 
 
 def build_networks(model, shape: tuple[int, ...], width: int, seeds, dtype, device: str):
@@ -75,8 +75,8 @@ def build_networks(model, shape: tuple[int, ...], width: int, seeds, dtype, devi
             f"encoder must have {what} of n_components{' * n_categories' if discrete else ''} = {codes} numbers each, "
             f"got {len(got)} of {got}; change n_components, or leave the heads out to have them added"
         )
-    if not discrete and isinstance(heads, dict) and list(heads)[0] == "log_var":
-        raise ValueError(f"encoder must have the heads (mean, log_var) in this order, got {list(heads)}")
+    if not discrete:
+        _check_names("encoder", heads)
 
     named = model.likelihood == "gaussian" and isinstance(model.variance, str)
     two = named and model.variance in ("batch", "row", "sample")
@@ -128,17 +128,29 @@ def _built(given, name, layers, heads, shape, seed, dtype, device) -> Sequential
     return network
 
 
+def _check_names(name: str, heads) -> None:
+    """Raise where heads have names other than theirs, so that none takes the other's place."""
+    if isinstance(heads, dict) and tuple(heads) != GAUSSIAN_HEADS:
+        raise ValueError(
+            f"{name} must have the heads (mean, log_var) in this order, got {list(heads)}; rename them, or give "
+            "a list of heads"
+        )
+
+
 def _check_decoder(model, decoder, heads, width: int, two: bool) -> None:
     """Raise unless its outputs are what the likelihood takes."""
     graph: Graph = decoder.graph
     got = tuple(math.prod(s) for s in graph.output_shapes)
     if len(got) != 1 + two:
-        remedy = "use variance='batch', 'row' or 'sample' for a second one" if len(got) == 2 else "remove the others"
+        rule, remedy = "one head, or none,", "remove the others"
         if two:
-            remedy = "leave heads out to have one added"
-        raise ValueError(f"decoder must have {1 + two} heads at most, got {len(got)}; {remedy}")
-    if two and isinstance(heads, dict) and list(heads)[0] == "log_var":
-        raise ValueError(f"decoder must have the heads (mean, log_var) in this order, got {list(heads)}")
+            rule = f"the two heads (mean, log_var) with variance={model.variance!r},"
+            remedy = "leave heads out to have them added"
+        elif len(got) == 2 and model.likelihood == "gaussian":
+            remedy = "use variance='batch', 'row' or 'sample' for a second one"
+        raise ValueError(f"decoder must have {rule} got {len(got)} heads; {remedy}")
+    if two:
+        _check_names("decoder", heads)
     for size in got:
         if size != width:
             classes = f" times n_classes={model.n_classes}" if model.likelihood == "categorical" else ""
@@ -148,7 +160,7 @@ def _check_decoder(model, decoder, heads, width: int, two: bool) -> None:
             )
     if model.likelihood != "gaussian":
         chain = next(iter(heads.values())) if isinstance(heads, dict) else heads[0] if heads else decoder.layers
-        last = [layer for layer in chain if isinstance(layer, _Weighted)][-1]
+        last = [layer for layer in chain if isinstance(layer, _Weighted)][-1]  # every chain has one: Graph checks
         if last.activation != "linear":
             raise ValueError(
                 f"decoder must end in the activation 'linear' for likelihood={model.likelihood!r}, which is computed "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -10,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from lvmfast import _backend, random
 from lvmfast._minibatches import as_source
 from lvmfast._validation import as_float_array, check_integer
+from lvmfast.models._vae_checks import check_parameters
 from lvmfast.models._vae_data import Form, Stream, blocks, streams
 from lvmfast.models._vae_fit import Settings
 from lvmfast.models._vae_problem import drawn
@@ -70,9 +72,11 @@ class VaePredictions:
         z = as_float_array(Z, "Z")
         if z.ndim != 2 or z.shape[1] != problem.codes:
             raise ValueError(f"Z must have shape (n, {problem.codes}), got {z.shape}")
-        if not bool(_backend.namespace(z).isfinite(z).all()):
-            raise ValueError("Z must be finite, got NaN or infinite numbers")
-        means = problem.decode(problem.placed(z))[0]
+        with np.errstate(over="ignore"):
+            placed = problem.placed(z)
+        if not bool(_backend.namespace(placed).isfinite(placed).all()):
+            raise ValueError(f"Z must be finite in {problem.dtype}, got NaN, infinite or too large numbers")
+        means = problem.decode(placed)[0]
         return _backend.like(means, z).reshape(len(z), *self._form_of_fit().full_shape)
 
     def reconstruct(self, X, *, rng=None):
@@ -163,6 +167,7 @@ class VaePredictions:
         float
         """
         problem, iwae = self._ready(), self.objective == "iwae"
+        check_parameters(self)
         held = self._blocks(X, problem.rows_at_once(self.n_samples))
         seed = seeds_of(int(self._state["seed"]))["score"]
         with _backend.blas_threads(1):
@@ -181,8 +186,8 @@ class VaePredictions:
         n_samples : int, default=1000
             K.
         return_std : bool, default=False
-            Also the standard errors, by the delta method: ``std(w) / (sqrt(K) mean(w))`` with the weights w. They are
-            too small where few weights count for nearly all.
+            Also the standard errors, by the delta method: ``std(w) / (sqrt(K) mean(w))`` with the weights w, NaN of
+            one. They are too small where few weights count for nearly all.
 
         Returns
         -------
@@ -225,6 +230,9 @@ class VaePredictions:
     def elbo(self, X, *, eps=None, theta=None, gradient=False):
         """The objective of a step with all rows of X, mean over the rows, in nats: a function of theta and the noise.
 
+        ``beta`` and ``temperature`` are those of the step that would come next. All rows are worked on at once, so
+        that memory grows with their number; :meth:`score` takes them in pieces.
+
         Parameters
         ----------
         X : array of shape (n, ...)
@@ -241,6 +249,7 @@ class VaePredictions:
             By theta; only with ``gradient``. With ``gradient="dreg"`` that estimate of it.
         """
         problem = self._ready()
+        check_parameters(self)
         x = next(iter(self._blocks(X, None)))
         settings = Settings.of(self)
         step = self.n_steps_
@@ -281,9 +290,12 @@ class VaePredictions:
         """Rows as numbers on the device, ``size`` at a time, or all at once for None."""
         form, problem = self._form_of_fit(), self._problem
         if streams(X):
-            own = form.dtype if form.likelihood != "categorical" else np.float64
-            source = as_source(X, needs_y=False, device=problem.device, dtype=own)
-            return Stream(source, form).blocks(size or source.n_total)
+            if hasattr(X, "__next__"):  # before its first batch is used up
+                raise TypeError(
+                    "X must be rows, or batches that can be read again (a list, a callable), got an iterator"
+                )
+            source = as_source(X, needs_y=False, device=problem.device, dtype=form.read_dtype, needs_total=False)
+            return Stream(source, form).blocks(size or source.n_total or sys.maxsize)
         x = _backend.to_device(form.array(self, X, False)[0], problem.device)
         return blocks(x, size or len(x))
 
@@ -321,5 +333,8 @@ class _Sums:
 
     def result(self) -> np.ndarray:
         mean = self.first / self.count
-        variance = np.maximum(self.second / self.count - mean**2, 0.0)
-        return np.stack([self.top + np.log(mean), np.sqrt(variance / self.count) / mean])
+        squares = np.maximum(self.second - self.count * mean**2, 0.0)
+        error = (
+            np.sqrt(squares / ((self.count - 1) * self.count)) / mean if self.count > 1 else np.full_like(mean, np.nan)
+        )
+        return np.stack([self.top + np.log(mean), error])

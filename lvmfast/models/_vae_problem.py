@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 
@@ -63,6 +64,13 @@ class VaeProblem:
         free = np.zeros(self.n_free)
         if self.n_free and moments is not None:
             mean = float(np.mean(moments))
+            if np.max(moments) > math.exp(HIGH) or 0 < np.max(moments) < math.exp(LOW):
+                warnings.warn(
+                    f"X must be scaled for variances that are learned, which lie between exp({LOW:g}) and "
+                    f"exp({HIGH:g}); the largest mean square of a feature is {np.max(moments):.3g}",
+                    UserWarning,
+                    stacklevel=4,
+                )
             moments = np.maximum(moments, LEAST_VARIANCE * mean) if mean > 0 else np.ones(self.width)
             free[:] = np.clip(np.log(moments if self.n_free > 1 else np.mean(moments)), LOW, HIGH)
         parts = _backend.to_numpy(self.encoder.parameters), _backend.to_numpy(self.decoder.parameters), free

@@ -60,15 +60,25 @@ class VaeFitting:
                 f"likelihood, variance, latent and objective must be those of the fit to go on, {list(state['form'])}, "
                 f"got {list(now)}; fit anew"
             )
+        codes = self.n_components * (self.n_categories if problem.categories else 1)
+        fixed = None if problem.fixed is None else fixed_log_variances(self.variance, self._form_of_fit())
+        for name, same, was in (
+            ("n_components", codes == problem.codes, f"{problem.codes} latents"),
+            ("dtype", np.dtype(self.dtype) == problem.dtype, str(problem.dtype)),
+            ("variance", fixed is None or np.array_equal(fixed, problem.fixed), "another"),
+        ):
+            if not same:
+                got = getattr(self, name)
+                raise ValueError(f"{name} must be that of the fit to go on, {was}, got {got!r}; fit anew")
         if data.device != problem.device:
             raise ValueError(f"X must be on {problem.device!r}, where the model is, to go on, got {data.device!r}")
         return Run(problem, Settings.of(self), seeds_of(int(state["seed"])), state["theta"], state)
 
     def _go(self, data, names, form, run: Run, more: dict, begun: float) -> None:
         """Steps to the end; sets the fitted attributes, then warns or raises."""
-        length = data.pass_length
-        total = None if length is None else self.max_iter * length
-        bar = tqdm(total=total, initial=run.steps, disable=not self.verbose, desc="VAE", unit="step")
+        bar = tqdm(
+            total=data.steps_of(self.max_iter), initial=run.steps, disable=not self.verbose, desc="VAE", unit="step"
+        )
         with bar, _backend.blas_threads(1), deferred_interrupt() as check_interrupt:
 
             def on_piece():

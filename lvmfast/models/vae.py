@@ -53,7 +53,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
     variance : float, array of shape (d,) or str, default="feature"
         Of the Gaussian likelihood: known; "shared" or "feature", learned, one or d of them, which start at the
         features' mean squares; or from the decoder: "batch", one per feature, averaged (as logarithm) over the rows of
-        a batch; "row", one per row, averaged over features; "sample", one for each number.
+        a batch; "row", one per row, averaged over features; "sample", one for each number. Their logarithms are held
+        between -14 and 14: scale features that are much smaller or larger than 1.
     n_classes : int, optional
         Of the categorical likelihood.
     latent : {"gaussian", "categorical"}, default="gaussian"
@@ -100,7 +101,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
         With the fitted parameters; copies.
     log_variance_, noise_variance_ : float or array of shape (d,)
         Of the Gaussian likelihood where a variance belongs to all rows: a float for "shared"; for "batch" the average
-        over the data.
+        (of logarithms) over the data.
     history_ : dict of arrays
         Of every epoch the means over its rows of "loss" (minus the objective), "reconstruction" (minus log p(x | z))
         and "kl"; with validation, after the epoch and with ``beta = 1``, "val_loss", "val_reconstruction" and "val_kl"

@@ -13,7 +13,7 @@ from lvmfast import _backend
 from lvmfast._saving import read_model, write_model
 from lvmfast.nn import _layers
 
-__all__ = ["load", "save"]
+__all__ = ["chains_from", "chains_of", "description", "load", "save"]
 
 KIND = "Sequential"
 TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
@@ -28,14 +28,28 @@ def _layer(record: dict):
     return kind(**{name: value for name, value in record.items() if name != "type"})
 
 
-def _description(network) -> dict:
-    heads = network.heads
+def _of_heads(heads, convert):
+    """Heads, of whatever kind, with every layer converted."""
+    if heads is None:
+        return None
     if isinstance(heads, dict):
-        heads = {name: [_record(layer) for layer in chain] for name, chain in heads.items()}
-    elif heads is not None:
-        heads = [[_record(layer) for layer in chain] for chain in heads]
-    layers = [_record(layer) for layer in network.layers]
-    return {"layers": layers, "heads": heads, "input_shape": network.input_shape, "dtype": network.dtype.name}
+        return {name: [convert(layer) for layer in chain] for name, chain in heads.items()}
+    return [[convert(layer) for layer in chain] for chain in heads]
+
+
+def chains_of(network) -> dict:
+    """Layers and heads of a network, built or not, as JSON."""
+    return {"layers": [_record(layer) for layer in network.layers], "heads": _of_heads(network.heads, _record)}
+
+
+def chains_from(record: dict) -> tuple:
+    """Layers and heads of what :func:`chains_of` gave."""
+    return [_layer(one) for one in record["layers"]], _of_heads(record["heads"], _layer)
+
+
+def description(network) -> dict:
+    """A built network as JSON, without its parameters."""
+    return chains_of(network) | {"input_shape": network.input_shape, "dtype": network.dtype.name}
 
 
 def save(network, path: str) -> None:
@@ -43,8 +57,8 @@ def save(network, path: str) -> None:
     names = [f"{entry.name}.{part}" for entry in network.graph.weighted for part in ("kernel", "bias")]
     arrays = dict(zip(names, map(_backend.to_numpy, network.get_weights()), strict=True))
     if not path.endswith(".safetensors"):
-        return write_model(path, KIND, _description(network), arrays)
-    header: dict = {"__metadata__": {"lvmfast": json.dumps({"kind": KIND, **_description(network)})}}
+        return write_model(path, KIND, description(network), arrays)
+    header: dict = {"__metadata__": {"lvmfast": json.dumps({"kind": KIND, **description(network)})}}
     offset = 0
     for name, array in arrays.items():
         code = "F32" if array.dtype == np.float32 else "F64"
@@ -84,12 +98,8 @@ def _read_safetensors(path: str) -> tuple[dict, dict]:
 def load(cls, path: str, device: str):
     """The network of a file."""
     header, arrays = _read_safetensors(path) if path.endswith(".safetensors") else read_model(path, KIND)
-    heads = header["heads"]
-    if isinstance(heads, dict):
-        heads = {name: [_layer(record) for record in chain] for name, chain in heads.items()}
-    elif heads is not None:
-        heads = [[_layer(record) for record in chain] for chain in heads]
-    network = cls([_layer(record) for record in header["layers"]], heads=heads)
+    layers, heads = chains_from(header)
+    network = cls(layers, heads=heads)
     network.build(tuple(header["input_shape"]), header["dtype"], seed=0, device=_backend.usable_device(device))
     names = [f"{entry.name}.{part}" for entry in network.graph.weighted for part in ("kernel", "bias")]
     missing = [name for name in names if name not in arrays]

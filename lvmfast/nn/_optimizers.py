@@ -11,6 +11,7 @@ stopped.
 from __future__ import annotations
 
 import math
+import numbers
 
 import numpy as np
 
@@ -47,7 +48,10 @@ class _Optimizer:
         """The learning rate of step 0, 1, ..."""
         if not callable(self.learning_rate):
             return self.learning_rate
-        rate = float(self.learning_rate(step))
+        rate = self.learning_rate(step)
+        if np.ndim(rate) or not isinstance(rate, (numbers.Real, np.ndarray)):
+            raise TypeError(f"learning_rate({step}) must be a number, got {rate!r}")
+        rate = float(rate)
         if not math.isfinite(rate) or rate < 0:
             raise ValueError(f"learning_rate({step}) must be a finite number >= 0, got {rate!r}")
         return rate

@@ -37,7 +37,12 @@ ARGUMENTS = {
     "iwae": ({"latent": "categorical", "objective": "iwae"}, "objective must be 'elbo' with latent='categorical'"),
     "dtype": ({"dtype": np.float16}, "dtype must be float32 or float64"),
     "classes": ({"likelihood": "categorical"}, "n_classes must be given where X holds numbers of classes"),
-    "encoder text": ({"encoder": "conv"}, "encoder must be one of 'linear'"),
+    "encoder text": ({"encoder": "conv"}, "encoder must be None, 'linear', a list of layers or .* got 'conv'"),
+    "no dtype": ({"dtype": None}, "dtype must be float32 or float64, got None"),
+    "dreg of a batch": (
+        {"likelihood": "gaussian", "variance": "batch", "objective": "iwae", "gradient": "dreg"},
+        "gradient must be 'reparameterized' with variance='batch'.*; use variance='feature'",
+    ),
     "latents": ({"encoder": heads(3, 3)}, "encoder must have two heads, .* n_components = 2 .* got 2 of \\(3, 3\\)"),
     "one head": ({"encoder": heads(2)}, "encoder must have two heads, .* got 1 of \\(2,\\)"),
     "built": ({"encoder": heads(2, 2).build(5)}, r"encoder must take the rows of X of shape \(6,\).* built for \(5,\)"),
@@ -45,10 +50,19 @@ ARGUMENTS = {
     "features": ({"decoder": [nn.Dense(7)]}, "decoder must give 6 numbers, as many as X has features, got 7"),
     "codes": ({"decoder": nn.Sequential([nn.Dense(D)]).build(3)}, r"decoder must take latents of shape \(2,\)"),
     "sigmoid": ({"decoder": [nn.Dense(D, "sigmoid")]}, "decoder must end in the activation 'linear'.*logits"),
-    "decoder heads": ({"decoder": heads(D, D), "likelihood": "gaussian"}, "use variance='batch'"),
+    "decoder heads": ({"decoder": heads(D, D), "likelihood": "gaussian"}, "got 2 heads; use variance='batch'"),
+    "two heads": ({"decoder": heads(D, D)}, "decoder must have one head, or none, got 2 heads; remove the others"),
+    "one head of two": (
+        {"decoder": heads(D), "likelihood": "gaussian", "variance": "row"},
+        r"the two heads \(mean, log_var\) with variance='row', got 1 heads; leave heads out",
+    ),
     "swapped": (
         {"encoder": nn.Sequential([], heads={"log_var": [nn.Dense(2)], "mean": [nn.Dense(2)]})},
         r"the heads \(mean, log_var\) in this order",
+    ),
+    "names": (
+        {"encoder": nn.Sequential([], heads={"logvar": [nn.Dense(2)], "mu": [nn.Dense(2)]})},
+        r"in this order, got \['logvar', 'mu'\]; rename them",
     ),
 }
 
@@ -68,6 +82,9 @@ def test_arguments(name):
         ({"optimizer": "adam"}, "optimizer must be None or an optimizer of lvmfast.nn"),
         ({"early_stopping": 1}, "early_stopping must be True or False"),
         ({"encoder": [3]}, r"encoder\[0\] must be a layer"),
+        ({"encoder": iter([nn.Dense(3)])}, "encoder must be None, 'linear', a list of layers or"),
+        ({"beta": lambda step: None}, r"beta\(0\) must be a number, got None"),
+        ({"optimizer": nn.Adam(lambda step: "x")}, r"learning_rate\(0\) must be a number, got 'x'"),
         ({"callback": 3}, "callback must be callable"),
         ({"likelihood": "gaussian", "variance": None}, "variance must be a number > 0, got None"),
     ],
@@ -94,6 +111,7 @@ DATA = {
         "integers from 0 to n_classes - 1 = 2, got 0.5",
     ),
     "one-hot": (np.ones((5, D, 4)), {"likelihood": "categorical", "n_classes": 3}, "must have n_classes=3 numbers"),
+    "no rows": (np.zeros((0, 2, 3)), {}, "0 sample"),
     "one row": (rows(1), {"early_stopping": True}, "X must have at least 2 rows"),
 }
 
@@ -125,6 +143,7 @@ def test_calls():
         (lambda: model.transform(X.reshape(20, 3, 4)), r"X must have shape \(n, 6\), as in the fit, got \(20, 3, 4\)"),
         (lambda: model.inverse_transform(np.zeros((2, 3))), r"Z must have shape \(n, 2\), got \(2, 3\)"),
         (lambda: model.inverse_transform([[np.nan, 0.0]]), "Z must be finite"),
+        (lambda: model.inverse_transform([[1e300, 0.0]]), "Z must be finite in float32"),
         (lambda: model.elbo(X, eps=np.zeros((40, 2))), r"eps must have shape \(40, L, 2\)"),
         (lambda: model.elbo(X, theta=np.zeros(3)), "theta must have shape"),
         (lambda: model.sample(0), "n must be an integer >= 1"),
@@ -135,3 +154,10 @@ def test_calls():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+    batches = iter([X[:20], X[20:]])
+    for call in (model.transform, model.score, model.elbo, model.partial_fit):
+        with pytest.raises(TypeError, match="X must be (rows, or batches that can be read again|one batch)"):
+            call(batches)
+    assert len(list(batches)) == 2 and model.n_steps_ == 1
+    with pytest.raises(ValueError, match="objective must be one of"):
+        copy.copy(model).set_params(objective="bound").score(X)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.linalg import subspace_angles
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 
 import lvmfast as lvm
@@ -105,6 +106,17 @@ def test_awkward_data():
     assert np.isfinite(
         lvm.VAE(likelihood="gaussian", hidden=(6,), max_iter=3).fit(np.zeros((9, 4))).noise_variance_
     ).all()
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1e5])
+def test_scales_beyond_the_variances(scale):
+    """Variances that end at their limits are not learned: said before the first step."""
+    X = scale * factors(30)
+    model = lvm.VAE(likelihood="gaussian", hidden=(4,), max_iter=1, random_state=0)
+    with pytest.warns(UserWarning, match=r"X must be scaled .*mean square of a feature is"):
+        model.fit(X)
+    assert np.isfinite(model.score(X))
+    clone(model).set_params(variance="sample").fit(X)
 
 
 def test_threads(set_num_threads):

@@ -65,8 +65,9 @@ def test_pieces_of_log_likelihood(model, monkeypatch):
     X = binary()
     whole, error = model.log_likelihood(X, n_samples=400, return_std=True)
     monkeypatch.setattr(_vae_predictions, "WEIGHT_NUMBERS", 3000)
-    parts = model.log_likelihood(X, n_samples=400)
-    assert np.abs(parts - whole).max() > 0
+    parts, parts_error = model.log_likelihood(X, n_samples=400, return_std=True)
+    assert np.abs(parts - whole).max() > 0 and np.median(parts_error / error) == pytest.approx(1, abs=0.1)
+    assert np.isnan(model.log_likelihood(X, n_samples=1, return_std=True)[1]).all()
     assert abs((parts - whole).mean()) < 5 * np.sqrt(2 * (error**2).sum()) / len(X)
 
 

@@ -106,7 +106,7 @@ def test_pieces_do_not_matter(monkeypatch):
 
 
 def test_batches(tmp_path):
-    """Memory maps, lists, callables and iterators go on where they were; passes of the map are as long."""
+    """Memory maps, lists, callables and iterators go on where they were; an epoch of a map has its rows, no more."""
     X = rows(dtype=np.float32)
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
@@ -119,7 +119,7 @@ def test_batches(tmp_path):
     for make in sources.values():
         data, more = make()
         whole = lvm.VAE(**SMALL).fit(data, **more)
-        assert whole.n_iter_ == 6 and whole.n_steps_ == 6 * STEPS
+        assert whole.n_iter_ == 6 and whole.n_steps_ == (-(-6 * 70 // 16) if data is mapped else 6 * STEPS)
         for stop in (1, 4):
             part = lvm.VAE(**SMALL, callback=lambda status, stop=stop: status.iteration == stop).fit(data, **more)
             part.callback = None
@@ -169,6 +169,8 @@ def test_resume_of_another_fit():
         ({"batch_size": 17}, "batch_size must be that of the fit to go on, 16, got 17"),
         ({"variance": "shared"}, "likelihood, variance, latent and objective must be those of the fit"),
         ({"optimizer": nn.SGD(0.1)}, "optimizer must be of the kind of the fit"),
+        ({"n_components": 3}, "n_components must be that of the fit to go on, . latents, got 3"),
+        ({"dtype": np.float64}, "dtype must be that of the fit to go on, float32"),
     ):
         with pytest.raises(ValueError, match=message):
             pickle.loads(pickle.dumps(model)).set_params(**params).resume(X)
