@@ -91,6 +91,24 @@ def training(kind, numbers, moments, clip, bad=None, **options):
     return Case(inputs(model, 2), call, TERMS, 10.0)
 
 
+def interrupted():
+    """Steps, a bound of many more rows, steps again: memory that grows between them is not that of recorded ones."""
+    model = small("gaussian", "feature")
+
+    def call(theta, fixed, x, eps):
+        xp, vae = _backend.namespace(x), there(model, 2, x)
+        many = xp.concatenate([x] * 60), xp.concatenate([eps] * 60)
+        state = theta.copy(), xp.zeros_like(theta), xp.zeros_like(theta)
+        rates, ones, answers = [0.01] * 4, [1.0] * 4, []
+        for first in (0, 4):
+            more = 3, 9, first, rates, ones, ones, ADAM, (0.9, 0.99, 1e-5), 0.0
+            terms, done = vae.train(*state, fixed, x, np.arange(12) % 7, *more)
+            answers += [terms, done, vae.evaluate(theta, fixed, *many, BETA, TEMPERATURE, False)[0]]
+        return (*state, dict(enumerate(answers)))
+
+    return Case(inputs(model, 2), call, TERMS, 10.0)
+
+
 ROWS = np.array([0, 3, 5, 1, 1, 2, 6, 4])
 PAIRS = zip(VARIANCES, ["elbo", "iwae", "dreg", "iwae", "elbo", "dreg"], [1, 3, 2, 3, 1, 2], strict=True)
 VAE = {
@@ -112,5 +130,6 @@ VAE |= {
     "RMSprop with momentum": training(RMSPROP, (0.9, 0.5, 1e-5), (True, True), 0.0, dreg=True),
     "SGD": training(SGD, (0.0, 0.0, 0.0), (False, False), 0.0),
     "SGD with momentum, clipped": training(SGD, (0.9, 0.0, 0.0), (True, False), 0.1),
+    "a bound between steps": interrupted(),
     "a row that is not finite": training(ADAM, (0.9, 0.99, 1e-5), (True, True), 0.1, bad=1),
 }
