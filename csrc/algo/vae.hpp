@@ -4,10 +4,10 @@
 //   objective_i = (1/L) sum_l log p(x_i | z_il) - beta KL(q_i || p),   or   log (1/L) sum_l w_il  (importance weighted);
 //   loss = -(1/n) sum_i objective_i.
 //
-// Kingma & Welling (2014), eq. 7 and 10; Burda, Grosse & Salakhutdinov (2016), eq. 8 and 13; doubly reparameterised gradients
-// of the encoder: Tucker, Lawson, Gu & Maddison (2019), eq. 8, for any beta sum_l ((1 - beta) w~_l + beta w~_l^2) d log w_l / dz
-// dz, w~ = w / sum w (a code must not move other rows' weights: not for variances averaged over a batch). Codes of categories are relaxed (Jang, Gu & Poole, 2017), their
-// divergence is that of the categories.
+// Kingma & Welling (2014), eq. 7 and 10; Burda, Grosse & Salakhutdinov (2016), eq. 8 and 13. Doubly reparameterised gradients
+// of the encoder: Tucker, Lawson, Gu & Maddison (2019), eq. 8, for any beta with the weights (1 - beta) w~_l + beta w~_l^2,
+// w~ = w / sum w (a code must not move other rows' weights: not for variances averaged over a batch). Codes of categories are
+// relaxed (Jang, Gu & Poole, 2017), their divergence is that of the categories.
 //
 // Parameters are one vector: the encoder's, the decoder's, free log variances. A step costs the passes of the two networks
 // (see algo/network.hpp; the encoder's input has no cotangent) and one pass over the decoder's output, which gives terms and
@@ -48,8 +48,8 @@ struct VaeOptimizer {
 template <class Device, class T>
 class Vae {
  public:
-  Vae(const std::vector<LayerShape>& encoder, int64_t encoder_size, const std::vector<LayerShape>& decoder, int64_t decoder_size,
-      const VaeShape& shape)
+  Vae(const std::vector<LayerShape>& encoder, int64_t encoder_size, const std::vector<LayerShape>& decoder,
+      int64_t decoder_size, const VaeShape& shape)
       : encoder_(encoder), decoder_(decoder), encoder_size_(encoder_size), decoder_size_(decoder_size), shape_(shape) {}
 
   const VaeShape& shape() const { return shape_; }
@@ -78,13 +78,13 @@ class Vae {
   // Terms (n, 3) of rows x, with `samples` codes for each, and unless gradient is null that of the loss. fixed: null or the log
   // variances of features, which replace those averaged over a batch.
   const double* evaluate(const T* theta, const T* fixed, const T* x, int64_t n, const T* eps, int64_t samples, T* gradient) {
-    forward(theta, fixed, x, n, eps, samples, gradient != nullptr);
-    if (gradient) backward(theta, n, eps, samples, gradient);
-    return terms_.data();
+    recorded_ = {};  // scratch memory may move: steps are recorded anew
+    return bound(theta, fixed, x, n, eps, samples, gradient);
   }
 
   // log_w (n, samples).
   void log_weights(const T* theta, const T* fixed, const T* x, int64_t n, const T* eps, int64_t samples, double* log_w) {
+    recorded_ = {};
     set(1, 1);
     forward(theta, fixed, x, n, eps, samples, false, true);
     Device::map(n * samples, SumOfTwo{values_.data(), ratio_.data(), log_w});
@@ -117,7 +117,7 @@ class Vae {
       set_numbers(rates[j], betas[j], temperatures[j], static_cast<double>(j));
       const Recorded now{theta, m, v, taken, fixed, b, out_.device(), optimizer};
       recorder_.run(now == recorded_, [&] {
-        evaluate(theta, fixed, taken, b, eps, shape_.samples, gradient);
+        bound(theta, fixed, taken, b, eps, shape_.samples, gradient);
         double* sums = sums_.reserve(4);
         Device::sums(3, b, TermOfRow{terms_.data()}, sums);
         NetworkSteps<Device, T>::square_sum(p, gradient, sums + 3);
@@ -169,6 +169,12 @@ class Vae {
     Device::map(1, SetVaeNumbers{numbers_.reserve(kVaeNumbers), rate, beta, temperature, place});
   }
 
+  const double* bound(const T* theta, const T* fixed, const T* x, int64_t n, const T* eps, int64_t samples, T* gradient) {
+    forward(theta, fixed, x, n, eps, samples, gradient != nullptr);
+    if (gradient) backward(theta, n, eps, samples, gradient);
+    return terms_.data();
+  }
+
   void forward(const T* theta, const T* fixed, const T* x, int64_t n, const T* eps, int64_t samples, bool cotangents,
                bool ratios = false) {
     const int64_t size = shape_.components, rows = n * samples, d = features();
@@ -191,8 +197,8 @@ class Vae {
 
     weighted_ = (shape_.weighted || ratios) && !shape_.categories;
     decoder_terms_ = DecoderTerms<T>{shape_.likelihood, shape_.variance, samples, d, shape_.classes, x, decoder_.output(0),
-                                     decoder_outputs() > 1 ? decoder_.output(1) : nullptr, nullptr, nullptr, nullptr, nullptr,
-                                     values, weighted_ ? 1.0 : 1.0 / static_cast<double>(rows), low, high};
+                                     decoder_outputs() > 1 ? decoder_.output(1) : nullptr, nullptr, nullptr, nullptr,
+                                     nullptr, values, weighted_ ? 1.0 : 1.0 / static_cast<double>(rows), low, high};
     DecoderTerms<T>& t = decoder_terms_;
     from_batch_ = shape_.variance == RowVariance::batch && !fixed;
     if (by_feature()) {
@@ -240,7 +246,8 @@ class Vae {
         Device::map(free(), FreeVarianceSlope<T>{theta + encoder_size_ + decoder_size_, slopes, d_free, d,
                                                  shape_.variance == RowVariance::shared, low, high});
       } else {
-        Device::map(rows * d, BatchVarianceSlope<T>{totals_.data(), slopes, t.d_second, d, static_cast<double>(rows), low, high});
+        Device::map(rows * d, BatchVarianceSlope<T>{totals_.data(), slopes, t.d_second, d, static_cast<double>(rows), low,
+                                                    high});
       }
     }
     T* d_z = d_z_.reserve(rows * size);
@@ -251,13 +258,13 @@ class Vae {
     T* d_mean = d_mean_.reserve(n * size);
     const T* d_codes[2] = {d_mean, nullptr};
     if (shape_.categories) {
-      Device::map(n * (size / shape_.categories), PullRelaxed<T>{numbers, encoder_.output(0), z_.data(), d_z, d_mean, samples, size,
-                                                                 shape_.categories, n}, kFew);
+      const PullRelaxed<T> pull{numbers, encoder_.output(0), z_.data(), d_z, d_mean, samples, size, shape_.categories, n};
+      Device::map(n * (size / shape_.categories), pull, kFew);
     } else {
       T* d_log_var = d_log_var_.reserve(n * size);
       d_codes[1] = d_log_var;
-      Device::map(n * size, PullCodes<T>{numbers, weight, encoder_.output(0), encoder_.output(1), sigma_.data(), z_.data(), eps, d_z,
-                                         d_mean, d_log_var, samples, size, n, shape_.twice, low,
+      Device::map(n * size, PullCodes<T>{numbers, weight, encoder_.output(0), encoder_.output(1), sigma_.data(), z_.data(),
+                                         eps, d_z, d_mean, d_log_var, samples, size, n, shape_.twice, low,
                                          shape_.code_high});
     }
     encoder_.backward(theta, d_codes, gradient, nullptr);
@@ -270,7 +277,8 @@ class Vae {
       NetworkSteps<Device, T>::run(
           p, AdamStep<T>{theta, m, v, gradient, scale, 0, 1 - o.numbers[0], 1 - o.numbers[1], o.numbers[2], rate});
     } else if (o.kind == VaeOptimizer::rmsprop) {
-      NetworkSteps<Device, T>::run(p, RmspropStep<T>{theta, m, v, gradient, scale, 0, 1 - o.numbers[0], o.numbers[1], o.numbers[2], rate});
+      NetworkSteps<Device, T>::run(
+          p, RmspropStep<T>{theta, m, v, gradient, scale, 0, 1 - o.numbers[0], o.numbers[1], o.numbers[2], rate});
     } else {
       NetworkSteps<Device, T>::run(p, SgdStep<T>{theta, m, gradient, scale, 0, o.numbers[0], rate});
     }

@@ -17,10 +17,13 @@ void check_vae(const Vae<Device, T>& vae) {
     if (!good) throw py::value_error(rule);
   };
   require(s.components >= 1 && s.samples >= 1, "components and samples must be >= 1");
-  require(s.categories == 0 || (s.categories >= 2 && s.components % s.categories == 0), "components must be groups of categories");
-  require(s.likelihood >= RowLikelihood::bernoulli && s.likelihood <= RowLikelihood::categorical, "likelihood must be 0, 1 or 2");
+  require(s.categories == 0 || (s.categories >= 2 && s.components % s.categories == 0),
+          "components must be groups of categories");
+  require(s.likelihood >= RowLikelihood::bernoulli && s.likelihood <= RowLikelihood::categorical,
+          "likelihood must be 0, 1 or 2");
   require(s.variance >= RowVariance::fixed && s.variance <= RowVariance::sample, "variance must be 0, ..., 5");
-  require(s.likelihood == RowLikelihood::gaussian || s.variance == RowVariance::fixed, "only a Gaussian likelihood has a variance");
+  require(s.likelihood == RowLikelihood::gaussian || s.variance == RowVariance::fixed,
+          "only a Gaussian likelihood has a variance");
   require(s.low < s.high && s.low < s.code_high, "low must be < high and code_high");
   require(!(s.weighted && s.categories), "codes of categories have no importance weights");
   require(!(s.weighted && s.twice && s.variance == RowVariance::batch),
@@ -30,7 +33,8 @@ void check_vae(const Vae<Device, T>& vae) {
     require(vae.encoder().output_size(i) == s.components, "the encoder's outputs must have as many numbers as a code");
   }
   require(vae.decoder().inputs() == s.components, "the decoder's input must be a code");
-  require(vae.decoder().outputs() == vae.decoder_outputs(), "the decoder must have two outputs where it gives log variances, else one");
+  require(vae.decoder().outputs() == vae.decoder_outputs(),
+          "the decoder must have two outputs where it gives log variances, else one");
   for (int64_t i = 0; i < vae.decoder_outputs(); ++i) {
     require(vae.decoder().output_size(i) == vae.inputs(), "the decoder's outputs must be as large as the encoder's input");
   }
@@ -157,7 +161,9 @@ void bind_vae_model(py::module_& m, const char* name) {
             const auto moment = [&](const py::object& given, bool wanted, const char* what) -> T* {
               if (!wanted) return nullptr;
               if (given.is_none()) throw py::value_error(std::string(what) + " must be given for this optimizer");
-              return const_cast<T*>(device_data_or_null<Device, T>(given, {vae.parameters()}, what));
+              device_data_or_null<Device, T>(given, {vae.parameters()}, what);  // no copy
+              auto array = py::cast<Rows>(given);
+              return array.mutable_data();
             };
             T* m = moment(first_moment, has_first, "m");
             T* v = moment(second_moment, kind != VaeOptimizer::sgd, "v");

@@ -5,8 +5,9 @@
 
 namespace lvm {
 
-// terms(t, rows): values and, if wanted, cotangents of all rows. scale_rows: d[r, :] *= weight[r]. column_sums: in double.
-// variance_slopes: out[j] = sum over rows of weight[r] (or t.scale) (1 - (x - mean)^2 precision) / 2. gather: rows of x.
+// terms(t, rows): values and, if wanted, cotangents of all rows. scale_rows: d[r, :] *= weight[r], which has the 1 / n of
+// the loss in it. column_sums: in double. variance_slopes: out[j] = sum over rows of weight[r] (or t.scale) (1 - (x -
+// mean)^2 precision) / 2. gather: rows of x.
 template <class Device, class T>
 struct VaeRows;
 

@@ -11,9 +11,9 @@ from lvmfast import _backend
 from lvmfast.nn import Sequential
 
 LOW, HIGH = -14.0, 14.0  # of log variances
-# Of those of codes. A posterior is narrower than its prior, but the first steps of a deep encoder all have one sign and
-# overshoot: the divergence exp(s) / 2 is 6e5 nats at 14, and 27 at 4.
-CODE_HIGH = 4.0
+# Of those of codes, which are so no wider than their prior. The first steps of a deep encoder all have one sign and
+# overshoot: with 14 the divergence exp(s) / 2 reaches 6e5 nats, with 4 the noise of the codes drowns them for some epochs.
+CODE_HIGH = 0.0
 LIKELIHOODS = ("bernoulli", "gaussian", "categorical")
 VARIANCES = ("fixed", "shared", "feature", "batch", "row", "sample")  # in the order of the compiled class
 KEPT = 1 << 24  # numbers of layers' values that one evaluation keeps

@@ -34,9 +34,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
     Parameters
     ----------
     encoder : None, "linear", list of layers or lvmfast.nn.Sequential, optional
-        Default: dense layers of the widths ``hidden``. Two heads give m and s, log variances held between -14
-        and 4; where there are none, they are added as Dense(n_components). Networks are copied, and start from their
-        parameters if they are built; others start from ``random_state``.
+        Default: dense layers of the widths ``hidden``. Two heads give m and s, log variances held between -14 and 0, so
+        that no code is wider than its prior; where there are none, they are added as Dense(n_components). Networks are
+        copied, and start from their parameters if they are built; others start from ``random_state``.
     decoder : None, "linear", list of layers or lvmfast.nn.Sequential, optional
         Default: the widths ``hidden`` backwards. It gives as many numbers as a row has (times the classes), logits for
         "bernoulli" and "categorical", and log variances from a second head with the variances "batch", "row" and
