@@ -12,7 +12,7 @@ from lvmfast.nn import Sequential
 
 LOW, HIGH = -14.0, 14.0  # of log variances
 # Of those of codes, which are so no wider than their prior. The first steps of a deep encoder all have one sign and
-# overshoot: with 14 the divergence exp(s) / 2 reaches 6e5 nats, with 4 the noise of the codes drowns them for some epochs.
+# overshoot: with 14 the divergence exp(s) / 2 reaches 6e5 nats, with 4 noise drowns the codes for some epochs.
 CODE_HIGH = 0.0
 LIKELIHOODS = ("bernoulli", "gaussian", "categorical")
 VARIANCES = ("fixed", "shared", "feature", "batch", "row", "sample")  # in the order of the compiled class

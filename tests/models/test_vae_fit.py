@@ -80,7 +80,7 @@ def test_first_steps_do_not_overshoot():
         model = lvm.VAE(
             encoder, decoder, optimizer=nn.RMSprop(0.003), batch_size=50, max_iter=1, random_state=seed
         ).fit(X)
-        assert model.loss_curve_.max() < 1.02 * model.loss_curve_[0] and model.loss_curve_[-1] < 480
+        assert model.loss_curve_.max() < 1.02 * model.loss_curve_[0] and model.loss_curve_[-1] < 500
 
 
 def test_history_is_of_the_steps():

@@ -75,7 +75,9 @@ class Net:
 
 @dataclass(frozen=True)
 class Vae:
-    """theta is [encoder | decoder | free log variances]; log variances are clamped to [low, high], a code's to [low, code_high].
+    """theta is [encoder | decoder | free log variances]; log variances are clamped.
+
+    To [low, high], those of codes to [low, code_high].
 
     ``frozen``, name -> (where, slope), makes a clamp the line through its value at ``where`` with this slope.
     """
