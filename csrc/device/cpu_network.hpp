@@ -66,7 +66,7 @@ class NetworkLayer<Cpu, T> {
     const auto& kernel = cpu::network_kernels_for<T>();
     const int64_t panel = kernel.panel(), panels = (columns + panel - 1) / panel;
     const bool worth = rows * size > kWorth;
-    const int64_t parts = worth ? std::min(panels, (4 * Cpu::threads() + lanes - 1) / lanes) : 1;
+    const int64_t parts = worth ? std::min(panels, (tasks_for(rows * size) + lanes - 1) / lanes) : 1;
     const int64_t width = (panels + parts - 1) / parts * panel;
     const auto task = [&](int64_t i) {
       const int64_t lane = i / parts, first = i % parts * width, last = std::min(columns, first + width);
@@ -104,6 +104,11 @@ class NetworkLayer<Cpu, T> {
   static constexpr int64_t kLaneRows = 2048;
   static constexpr int64_t kWorth = int64_t(1) << 17;  // multiply-adds: some microseconds
 
+  // Tasks of so many multiply-adds. Threads take turns at them, which costs more than it evens out where they are short.
+  static int64_t tasks_for(int64_t multiply_adds) {
+    const int64_t threads = Cpu::threads();
+    return threads == 1 ? 1 : multiply_adds < 32 * kWorth ? threads : 4 * threads;
+  }
   // On the pool's threads, or on this one where there is little to do.
   template <class F>
   static void spread(bool worth, int64_t tasks, const F& task) {
@@ -133,7 +138,7 @@ class NetworkLayer<Cpu, T> {
     const int64_t all_rows = n * (to_small ? shape_.small_pixels() : shape_.large_pixels());
     const bool worth = all_rows * shape_.weights() > kWorth;
     if (worth) {
-      const int64_t threads = Cpu::threads(), wanted = threads > 1 ? 4 * threads : 1;
+      const int64_t wanted = tasks_for(all_rows * shape_.weights());
       if (chunks < wanted) parts = std::min(panels, (wanted + chunks - 1) / chunks);
       if (chunks * parts < wanted) {
         rows = std::max<int64_t>(12, (rows * chunks * parts / wanted + 11) / 12 * 12);
@@ -191,10 +196,11 @@ struct NetworkSteps<Cpu, T> {
   }
 
  private:
-  static constexpr int64_t kGrain = int64_t(1) << 15;
+  static constexpr int64_t kGrain = int64_t(1) << 14;
   template <class Kernel, class Step>
   static void ranges(int64_t n, Kernel kernel, const Step& step) {
-    Cpu::for_ranges(n, kGrain, [&](int64_t begin, int64_t end) { kernel(step, begin, end); });
+    const int64_t shares = Cpu::threads() * std::max<int64_t>(1, n / (16 * kGrain));
+    Cpu::for_ranges(n, std::max<int64_t>(kGrain / 4, (n + shares - 1) / shares), [&](int64_t begin, int64_t end) { kernel(step, begin, end); });
   }
 };
 
