@@ -99,12 +99,13 @@ def interrupted():
         xp, vae = _backend.namespace(x), there(model, 2, x)
         many = xp.concatenate([x] * 60), xp.concatenate([eps] * 60)
         state = theta.copy(), xp.zeros_like(theta), xp.zeros_like(theta)
-        rates, ones, answers = [0.01] * 4, [1.0] * 4, []
+        rates, ones, bounds, answers = [0.01] * 4, [1.0] * 4, [], []
         for first in (0, 4):
             more = 3, 9, first, rates, ones, ones, ADAM, (0.9, 0.99, 1e-5), 0.0
             terms, done = vae.train(*state, fixed, x, np.arange(12) % 7, *more)
-            answers += [terms, done, vae.evaluate(theta, fixed, *many, BETA, TEMPERATURE, False)[0]]
-        return (*state, dict(enumerate(answers)))
+            answers += [terms, done]
+            bounds.append(vae.evaluate(theta, fixed, *many, BETA, TEMPERATURE, False)[0])
+        return (*state, *bounds, dict(enumerate(answers)))
 
     return Case(inputs(model, 2), call, TERMS, 10.0)
 
