@@ -40,8 +40,8 @@ void fill_polya_gamma(const PolyaGammaTask<T>&, int64_t begin, int64_t end, T* o
 template <class T>
 void expectations(const ExpectationsOfPoints<T>&, int64_t begin, int64_t end);
 
-template <class T>
-NetworkFunctions<T> network_functions();  // network.cpp
+extern const NetworkFunctions<double> network_f64;  // network.cpp
+extern const NetworkFunctions<float> network_f32;
 template <class T>
 void winograd_weights(const T* weights, int64_t depth, int64_t columns, bool turned, int64_t first, int64_t last, T* packed);
 template <class T>

@@ -14,12 +14,12 @@ constexpr KernelFunctions<T> functions_of() {
 }  // namespace
 
 const KernelTable& table() {
-  static const KernelTable functions = {
+  static constexpr KernelTable functions = {
       LVM_ARCH_NAME,
       functions_of<double>(),
       functions_of<float>(),
-      network_functions<double>(),
-      network_functions<float>()};
+      &network_f64,
+      &network_f32};
   return functions;
 }
 

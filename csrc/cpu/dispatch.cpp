@@ -52,11 +52,11 @@ const KernelFunctions<float>& kernels_for<float>() {
 }
 template <>
 const NetworkFunctions<double>& network_kernels_for<double>() {
-  return kernels().network_f64;
+  return *kernels().network_f64;
 }
 template <>
 const NetworkFunctions<float>& network_kernels_for<float>() {
-  return kernels().network_f32;
+  return *kernels().network_f32;
 }
 
 std::vector<std::string> instruction_sets() {

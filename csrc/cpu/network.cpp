@@ -306,13 +306,17 @@ double square_sum(const T* x, int64_t n) {
   return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]));
 }
 
+namespace {
 template <class T>
-NetworkFunctions<T> network_functions() {
+constexpr NetworkFunctions<T> network_functions() {
   return {network_panel<T>, pack_weights<T>,    tap_product<T>, product_scratch<T>, tap_outer<T>, outer_scratch<T>,
           pull_activation<T>, adam<T>, rmsprop<T>, sgd<T>, square_sum<T>, winograd_weights<T>, winograd_product<T>,
           winograd_outer<T>, winograd_scratch<T>, decoder_terms<T>, add_rows<T>, add_variance_slopes<T>};
 }
-template NetworkFunctions<double> network_functions<double>();
-template NetworkFunctions<float> network_functions<float>();
+}  // namespace
+
+// Addresses alone: nothing runs before they can be read.
+const NetworkFunctions<double> network_f64 = network_functions<double>();
+const NetworkFunctions<float> network_f32 = network_functions<float>();
 
 }  // namespace lvm::cpu::LVM_ARCH

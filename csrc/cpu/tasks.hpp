@@ -133,8 +133,8 @@ struct KernelTable {
   const char* name;  // "x86-64-v4", "x86-64-v3", "x86-64" or, on other processors, "baseline"
   KernelFunctions<double> f64;
   KernelFunctions<float> f32;
-  NetworkFunctions<double> network_f64;
-  NetworkFunctions<float> network_f32;
+  const NetworkFunctions<double>* network_f64;
+  const NetworkFunctions<float>* network_f32;
 };
 
 }  // namespace lvm::cpu
