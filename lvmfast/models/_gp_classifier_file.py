@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lvmfast._backend import to_numpy
+from lvmfast._saving import jsonable, read_model, write_model
 from lvmfast.kernels._saving import kernel_from, kernel_record
 from lvmfast.models._gp_classifier_posterior import FullPosterior, GibbsPosterior, SparsePosterior
-from lvmfast.models._saving import jsonable, read_model, write_model
 
 KIND = "PolyaGammaGPClassifier"
 FITTED = ("lower_bound_", "n_iter_", "converged_", "message_", "n_features_in_")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lvmfast._backend import to_numpy, usable_device
+from lvmfast._saving import jsonable, read_model, write_model
 from lvmfast.kernels._saving import kernel_from, kernel_record
 from lvmfast.models._gplvm_posterior import PosteriorCache
-from lvmfast.models._saving import jsonable, read_model, write_model
 
 FITTED_NUMBERS = (
     "noise_variance_",

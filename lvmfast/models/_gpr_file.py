@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from lvmfast._backend import to_numpy
+from lvmfast._saving import jsonable, read_model, write_model
 from lvmfast.kernels._saving import kernel_from, kernel_record
 from lvmfast.models._gpr_mean import Mean
 from lvmfast.models._gpr_posterior import GprPosterior
-from lvmfast.models._saving import jsonable, read_model, write_model
 
 FITTED = ("n_iter_", "n_evaluations_", "converged_", "message_", "n_features_in_")
 ARRAYS = ("X_train_", "y_train_", "L_")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from lvmfast._backend import to_numpy, usable_device
+from lvmfast._saving import jsonable, read_model, write_model
 from lvmfast.models._logistic_data import Data, Prior
 from lvmfast.models._logistic_gibbs import ChainState
 from lvmfast.models._logistic_vi import GaussianState
-from lvmfast.models._saving import jsonable, read_model, write_model
 
 KIND = "PolyaGammaLogisticRegression"
 ARRAYS = ("prior_precision", "prior_mean")  # parameters that may be arrays

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lvmfast._backend import to_numpy
+from lvmfast._saving import jsonable, read_model, write_model
 from lvmfast.kernels._saving import kernel_from, kernel_record
 from lvmfast.models._gpr_mean import Mean
-from lvmfast.models._saving import jsonable, read_model, write_model
 from lvmfast.models._sgpr_posterior import SgprPosterior
 
 FITTED = ("lower_bound_", "upper_bound_", "log_posterior_", "n_iter_", "n_evaluations_", "converged_", "message_")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from lvmfast._backend import to_numpy
+from lvmfast._saving import jsonable, read_model, write_model
 from lvmfast.kernels._saving import kernel_from, kernel_record
 from lvmfast.likelihoods._saving import likelihood_from, likelihood_record
 from lvmfast.models._gpr_mean import Mean
-from lvmfast.models._saving import jsonable, read_model, write_model
 from lvmfast.models._svgp_posterior import SvgpPosterior
 
 FITTED = ("lower_bound_", "n_iter_", "best_iter_", "message_", "n_features_in_")

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from lvmfast import _backend, nn
-from lvmfast.models._saving import jsonable, read_model, write_model
+from lvmfast._saving import jsonable, read_model, write_model
 from lvmfast.models._vae_problem import VaeProblem
 from lvmfast.nn import SGD, Adam, RMSprop, Sequential, _files
 
