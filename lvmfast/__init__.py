@@ -4,6 +4,7 @@ from lvmfast import (
     bijectors,
     datasets,
     distributions,
+    divergences,
     exceptions,
     kernels,
     likelihoods,
@@ -15,13 +16,27 @@ from lvmfast import (
 )
 from lvmfast._backend import cpu as _cpu_module
 from lvmfast._backend import get_num_threads, release_memory, set_num_threads
-from lvmfast.models import GPLVM, GPR, SGPR, SVGP, VAE, PolyaGammaGPClassifier, PolyaGammaLogisticRegression
+from lvmfast.models import (
+    GPLVM,
+    GPR,
+    SGPR,
+    SVGP,
+    VAE,
+    DensityRatio,
+    FlowDensity,
+    ImplicitModel,
+    PolyaGammaGPClassifier,
+    PolyaGammaLogisticRegression,
+)
 
 __version__: str = _cpu_module.version
 
 __all__ = [
+    "DensityRatio",
+    "FlowDensity",
     "GPLVM",
     "GPR",
+    "ImplicitModel",
     "PolyaGammaGPClassifier",
     "PolyaGammaLogisticRegression",
     "SGPR",
@@ -31,6 +46,7 @@ __all__ = [
     "bijectors",
     "datasets",
     "distributions",
+    "divergences",
     "exceptions",
     "get_num_threads",
     "kernels",

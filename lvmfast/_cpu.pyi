@@ -342,6 +342,13 @@ class _Vae(Generic[T]):
         low: float,
         high: float,
         code_high: float,
+        posterior: int = 0,
+        posterior_layers: NDArray[np.int64] | None = None,
+        posterior_parameters: int = 0,
+        noise: int = 0,
+        ratio_steps: int = 1,
+        posterior_steps: Sequence[tuple] | None = None,
+        posterior_mask: NDArray[np.uint8] | None = None,
     ) -> None: ...
     @property
     def parameters(self) -> int: ...
@@ -376,10 +383,40 @@ class _Vae(Generic[T]):
         kind: int,
         numbers: NDArray[np.float64],
         clip: float,
+        ratio_rates: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], int]: ...
+    def log_likelihoods(
+        self, theta: NDArray[T], fixed: NDArray[T] | None, x: NDArray[T], z: NDArray[T]
+    ) -> NDArray[np.float64]: ...
 
 class Vae64(_Vae[np.float64]): ...
 class Vae32(_Vae[np.float32]): ...
+
+class _RatioNetwork(Generic[T]):
+    def __init__(
+        self, layers: NDArray[np.int64], parameters: int, *, kind: int, alpha: float, factor: float
+    ) -> None: ...
+    def log_ratio(self, theta: NDArray[T], x: NDArray[T]) -> NDArray[T]: ...
+    def evaluate(
+        self, theta: NDArray[T], x: NDArray[T], weights: NDArray[T], gradient: bool
+    ) -> tuple[NDArray[np.float64], NDArray[T] | None]: ...
+    def train(
+        self,
+        theta: NDArray[T],
+        m: NDArray[T] | None,
+        v: NDArray[T] | None,
+        x: NDArray[T],
+        weights: NDArray[T],
+        rows: NDArray[np.int64] | None,
+        batch: int,
+        rates: NDArray[np.float64],
+        kind: int,
+        numbers: tuple[float, float, float],
+        clip: float,
+    ) -> tuple[NDArray[np.float64], int]: ...
+
+class RatioNetwork64(_RatioNetwork[np.float64]): ...
+class RatioNetwork32(_RatioNetwork[np.float32]): ...
 
 class GprPredictor:
     def __init__(
@@ -440,3 +477,109 @@ class GpVariational64(_GpVariational[np.float64]): ...
 class GpVariational32(_GpVariational[np.float32]): ...
 
 def expected_sigmoid(mean: NDArray[np.float64], variance: NDArray[np.float64], out: NDArray[np.float64]) -> None: ...
+
+# normalizing flows
+
+class _Flow(Generic[T]):
+    def __init__(
+        self, width: int, parameters: int, steps: Sequence[tuple], mask: NDArray[np.uint8] | None = None
+    ) -> None: ...
+    def run(self, theta: NDArray[T], x: NDArray[T]) -> tuple[NDArray[T], NDArray[np.float64]]: ...
+    def pull(
+        self, theta: NDArray[T], x: NDArray[T], d_z: NDArray[T], d_log_det: NDArray[np.float64]
+    ) -> tuple[NDArray[T], NDArray[T]]: ...
+    def invert(self, theta: NDArray[T], z: NDArray[T]) -> tuple[NDArray[T], NDArray[np.float64]]: ...
+    def evaluate(
+        self, theta: NDArray[T], x: NDArray[T], gradient: bool
+    ) -> tuple[NDArray[np.float64], NDArray[T] | None]: ...
+    def train(
+        self,
+        theta: NDArray[T],
+        m: NDArray[T] | None,
+        v: NDArray[T] | None,
+        x: NDArray[T],
+        rows: NDArray[np.int64] | None,
+        batch: int,
+        rates: NDArray[np.float64],
+        kind: int,
+        numbers: NDArray[np.float64],
+        clip: float,
+    ) -> tuple[NDArray[np.float64], int]: ...
+
+class Flow64(_Flow[np.float64]): ...
+class Flow32(_Flow[np.float32]): ...
+
+# Chains of bijectors
+def run_chain(
+    steps: NDArray[np.int64],
+    numbers: NDArray[np.float64],
+    base: int,
+    base_at: int,
+    base_count: int,
+    constant: float,
+    x: NDArray[T],
+    out: NDArray[T] | None,
+    log_det: NDArray[T] | None,
+) -> None: ...
+
+# Implicit models.
+
+class _Implicit(Generic[T]):
+    def __init__(
+        self,
+        generator_layers: NDArray[np.int64],
+        generator_parameters: int,
+        ratio_layers: NDArray[np.int64],
+        ratio_parameters: int,
+        *,
+        loss: int,
+        loss_alpha: float,
+        objective: int,
+        alpha: float,
+        factor: float,
+        ratio_steps: int,
+    ) -> None: ...
+    @property
+    def parameters(self) -> int: ...
+    def noise(self, seed: int, step: int, update: int, n: int) -> NDArray[T]: ...
+    def instance_noise(self, seed: int, step: int, update: int, n: int) -> NDArray[T]: ...
+    def evaluate(
+        self, theta: NDArray[T], x: NDArray[T], z: NDArray[T], gradient: bool, shift: NDArray[T] | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[T] | None]: ...
+    def train(
+        self,
+        theta: NDArray[T],
+        m: NDArray[T] | None,
+        v: NDArray[T] | None,
+        x: NDArray[T],
+        rows: NDArray[np.int64] | None,
+        batch: int,
+        seed: int,
+        first_step: int,
+        rates: NDArray[np.float64],
+        ratio_rates: NDArray[np.float64],
+        kind: int,
+        numbers: NDArray[np.float64],
+        clip: float,
+        ratio_kind: int,
+        ratio_numbers: NDArray[np.float64],
+        ratio_clip: float,
+        noises: NDArray[np.float64] | None = None,
+    ) -> tuple[NDArray[np.float64], int]: ...
+
+class Implicit64(_Implicit[np.float64]): ...
+class Implicit32(_Implicit[np.float32]): ...
+
+# KLIEP
+
+def kliep_maximize(
+    phi: NDArray[np.float64], weights: NDArray[np.float64], pi: NDArray[np.float64], gap: float
+) -> tuple[float, int]: ...
+def kliep_cross_validate(
+    phi: NDArray[np.float64],
+    fold: NDArray[np.int64],
+    folds: int,
+    pi: NDArray[np.float64],
+    gap: float,
+    enough: float,
+) -> NDArray[np.float64]: ...

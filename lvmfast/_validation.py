@@ -17,6 +17,7 @@ __all__ = [
     "check_callback",
     "check_choice",
     "check_columns",
+    "check_float_dtype",
     "check_integer",
     "check_jitter",
     "check_positive",
@@ -143,6 +144,16 @@ def check_integer(value, name: str, minimum: int) -> int:
     if value < minimum:
         raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
     return int(value)
+
+
+def check_float_dtype(dtype, name: str = "dtype") -> None:
+    """Raise unless it is float32 or float64."""
+    try:
+        known = dtype is not None and np.dtype(dtype) in (np.float32, np.float64)
+    except TypeError:
+        known = False
+    if not known:
+        raise ValueError(f"{name} must be float32 or float64, got {dtype!r}")
 
 
 def check_jitter(jitter) -> None:

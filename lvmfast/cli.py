@@ -7,6 +7,8 @@ import importlib
 import platform
 import sys
 
+EPOCHS = 120  # of the digits' generator, which takes half a minute
+
 DEMOS = {
     "gplvm": "1,000 handwritten digits on a two-dimensional map",
     "polya-gamma": "Bayesian logistic regression by Gibbs sampling, and what it should find",
@@ -14,6 +16,9 @@ DEMOS = {
     "vae-factor": "a variational autoencoder as a nonlinear factor model, and the curves that it should find",
     "vae-conv": "a convolutional variational autoencoder on binarised digits",
     "vae-dense": "a dense variational autoencoder on grey digits",
+    "density-ratio": "two densities told apart by a classifier and by kernels, and divergences from their ratio",
+    "bijectors": "a banana-shaped density by a bijector, and by flows that learn it from samples",
+    "implicit": "generators of digits and of points, learned through a density ratio",
 }
 
 
@@ -95,6 +100,19 @@ def build_parser() -> argparse.ArgumentParser:
             text = "MNIST files (IDX or npz) instead of the digits in the package"
             vae.add_argument("--data", help=text)
         vae.add_argument("--quiet", action="store_true")
+    for name, n, epochs in (("density-ratio", 5000, 500), ("bijectors", 5000, 60), ("implicit", None, None)):
+        ratio = demos.add_parser(name, help=DEMOS[name], description=DEMOS[name])
+        folder = f"lvmfast-demo/{name}"
+        ratio.add_argument("--output", default=folder, help="folder for the pictures (default: %(default)s)")
+        if n is not None:
+            ratio.add_argument("--n", type=int, default=n, help="samples to learn from (default: %(default)s)")
+            ratio.add_argument("--max-iter", type=int, default=epochs, help="epochs of a fit (default: %(default)s)")
+        else:
+            ratio.add_argument("--objective", default="kl", help="what the generators descend (default: %(default)s)")
+            ratio.add_argument("--max-iter", type=int, default=EPOCHS, help="epochs with digits (default: %(default)s)")
+            ratio.add_argument("--data", help="MNIST files (IDX or npz) instead of the digits in the package")
+        ratio.add_argument("--seed", type=int, default=0)
+        ratio.add_argument("--quiet", action="store_true")
     return parser
 
 

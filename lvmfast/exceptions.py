@@ -10,6 +10,7 @@ import numpy as np
 __all__ = [
     "DeviceError",
     "DeviceMemoryError",
+    "DisjointSupportsWarning",
     "FitInterruptedWarning",
     "JitterWarning",
     "LvmfastError",
@@ -74,6 +75,10 @@ class SourceEndedError(LvmfastError, ValueError):
 
     def __reduce__(self):
         return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class DisjointSupportsWarning(UserWarning):
+    """Two samples do not overlap: the ratio of their densities is unbounded, and what was learned means little."""
 
 
 class JitterWarning(RuntimeWarning):

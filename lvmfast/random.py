@@ -234,6 +234,11 @@ def philox(counter, key) -> np.ndarray:
     return _backend.cpu.philox(*(a.reshape(-1, a.shape[-1]) for a in rows)).reshape(*batch, 4)
 
 
+def named_seeds(seed: int, names) -> dict[str, int]:
+    """Independent seeds for what draws numbers, by name."""
+    return dict(zip(names, np.random.SeedSequence(seed).generate_state(len(names), np.uint64).tolist(), strict=True))
+
+
 def seed_of(rng) -> int:
     """The key, 0 <= key < 2**64, that ``rng`` stands for; a generator gives another one every time."""
     if rng is None:

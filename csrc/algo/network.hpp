@@ -58,10 +58,12 @@ class Network {
     }
   }
 
-  // At theta and x of `forward`: d_outputs[i] (n, output_size(i)) to gradient, of theta's size, and, unless it is null,
-  // d_x (n, inputs); both are overwritten.
+  // At theta and x of `forward`, or its first n rows: d_outputs[i] (n, output_size(i)) to gradient, of theta's size, and d_x
+  // (n, inputs); both are overwritten, unless they are null.
   void backward(const T* theta, const T* const* d_outputs, T* gradient, T* d_x) {
-    const int64_t n = rows_;
+    backward(theta, d_outputs, gradient, d_x, rows_);
+  }
+  void backward(const T* theta, const T* const* d_outputs, T* gradient, T* d_x, int64_t n) {
     for (size_t k = 0; k < slot_sizes_.size(); ++k) slot_data_[k].reserve(n * slot_sizes_[k]);
     std::fill(written_.begin(), written_.end(), false);
     bool x_written = false;
@@ -70,8 +72,8 @@ class Network {
       T* own = slots_[l] >= 0 ? slot_data_[slots_[l]].data() : nullptr;
       const T* d = used_[l] ? own : d_outputs[end--];
       const T* y = s.activation == Activation::gelu ? before_[l].data() : values_[l].data();
-      const T* g = layers_[l]->pull_activation(n, d, y, own, gradient + s.bias);
-      layers_[l]->pull_weights(n, input(l), g, gradient + s.kernel);
+      const T* g = layers_[l]->pull_activation(n, d, y, own, gradient ? gradient + s.bias : unused_.reserve(s.channels()));
+      if (gradient) layers_[l]->pull_weights(n, input(l), g, gradient + s.kernel);
       if (s.input >= 0) {
         layers_[l]->pull_input(n, theta + s.kernel, g, slot_data_[slots_[s.input]].data(), written_[s.input]);
         written_[s.input] = true;
@@ -115,6 +117,7 @@ class Network {
   std::vector<bool> used_, written_;
   std::vector<int64_t> ends_, slots_, slot_sizes_;
   std::vector<Scratch<T>> values_, before_, slot_data_;
+  Scratch<T> unused_;
   const T* x_ = nullptr;
   int64_t rows_ = 0;
 };

@@ -12,5 +12,9 @@ void bind_cpu_sgpr(py::module_& m);           // cpu_sgpr.cpp
 void bind_cpu_svgp(py::module_& m);           // cpu_svgp.cpp
 void bind_cpu_network(py::module_& m);        // cpu_network.cpp
 void bind_cpu_vae(py::module_& m);            // cpu_vae.cpp
+void bind_cpu_bijectors(py::module_& m);      // cpu_bijectors.cpp
+void bind_cpu_density_ratio(py::module_& m);  // cpu_density_ratio.cpp
+void bind_cpu_flow(py::module_& m);           // cpu_flow.cpp
+void bind_cpu_implicit(py::module_& m);       // cpu_implicit.cpp
 
 }  // namespace lvm::bind

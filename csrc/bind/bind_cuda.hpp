@@ -16,6 +16,10 @@ void bind_cuda_sgpr(py::module_& m);
 void bind_cuda_svgp(py::module_& m);
 void bind_cuda_network(py::module_& m);
 void bind_cuda_vae(py::module_& m);
+void bind_cuda_bijectors(py::module_& m);
+void bind_cuda_density_ratio(py::module_& m);
+void bind_cuda_flow(py::module_& m);
+void bind_cuda_implicit(py::module_& m);
 
 inline void bind_cuda_operations(py::module_& m) {
   bind_cuda_kernels(m);  // first: the others take its trees
@@ -33,6 +37,10 @@ inline void bind_cuda(py::module_& m) {
   bind_cuda_svgp(m);
   bind_cuda_network(m);
   bind_cuda_vae(m);
+  bind_cuda_bijectors(m);
+  bind_cuda_density_ratio(m);
+  bind_cuda_flow(m);
+  bind_cuda_implicit(m);
 }
 
 }  // namespace lvm::bind

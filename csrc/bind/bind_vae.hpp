@@ -5,8 +5,10 @@
 #include <string>
 
 #include "algo/vae.hpp"
+#include "bind/bind_flow.hpp"
 #include "bind/bind_network.hpp"
 #include "bind/guarded.hpp"
+#include "bind/step_arguments.hpp"
 
 namespace lvm::bind {
 
@@ -19,6 +21,18 @@ void check_vae(const Vae<Device, T>& vae) {
   require(s.components >= 1 && s.samples >= 1, "components and samples must be >= 1");
   require(s.categories == 0 || (s.categories >= 2 && s.components % s.categories == 0),
           "components must be groups of categories");
+  require(s.posterior >= VaePosterior::gaussian && s.posterior <= VaePosterior::flow, "posterior must be 0, 1 or 2");
+  require((s.posterior == VaePosterior::flow) == (vae.flow() != nullptr), "posterior_steps must be those of a flow");
+  require(!vae.flow() || (!s.categories && !s.twice), "codes of a flow have no categories, nor doubly reparameterised gradients");
+  if (vae.flow() && vae.flow()->complaint()) throw py::value_error(vae.flow()->complaint());
+  require(s.noise >= (vae.is_implicit() ? 1 : 0) && s.ratio_steps >= 1, "noise and ratio_steps must be >= 1");
+  require(!vae.is_implicit() || (!s.categories && !s.weighted), "implicit codes have neither categories nor weights");
+  require(vae.is_implicit() || (s.noise == 0 && s.ratio_steps == 1), "noise and ratio_steps are those of implicit codes");
+  if (vae.is_implicit()) {
+    const auto& ratio = vae.implicit()->ratio();
+    require(vae.inputs() >= 1 && ratio.inputs() == vae.inputs() + s.components, "the ratio network must take rows and codes");
+    require(ratio.outputs() == 1 && ratio.output_size(0) == 1, "the ratio network must give one number");
+  }
   require(s.likelihood >= RowLikelihood::bernoulli && s.likelihood <= RowLikelihood::categorical,
           "likelihood must be 0, 1 or 2");
   require(s.variance >= RowVariance::fixed && s.variance <= RowVariance::sample, "variance must be 0, ..., 5");
@@ -58,37 +72,50 @@ void bind_vae_model(py::module_& m, const char* name) {
   const auto check_codes = [](const Model& vae, const Rows& theta, const Rows& x, const Rows& eps) {
     check_shape(theta, {vae.parameters()}, "theta");
     check_shape(x, {-1, vae.inputs()}, "x");
-    check_shape(eps, {x.shape(0), -1, vae.shape().components}, "eps");
+    check_shape(eps, {x.shape(0), -1, vae.noise_size()}, "eps");
     if (x.shape(0) < 1 || eps.shape(1) < 1) throw py::value_error("x and eps must have a row");
   };
   py::class_<Object>(m, name, py::module_local(), "The bound of a variational autoencoder, and steps that improve it.")
       .def(py::init([](const Array<int64_t>& encoder, int64_t encoder_size, const Array<int64_t>& decoder, int64_t decoder_size,
                        int64_t components, int64_t categories, int64_t likelihood, int64_t variance, int64_t classes,
-                       int64_t samples, bool weighted, bool twice, double low, double high, double code_high) {
-             const VaeShape shape{components, categories, static_cast<RowLikelihood>(likelihood), static_cast<RowVariance>(variance),
-                                  classes, samples, weighted, twice, low, high, code_high};
+                       int64_t samples, bool weighted, bool twice, double low, double high, double code_high, int64_t posterior,
+                       const py::object& posterior_layers, int64_t posterior_size, int64_t noise, int64_t ratio_steps,
+                       const py::object& posterior_steps, const py::object& posterior_mask) {
+             const VaeShape shape{components, categories, static_cast<RowLikelihood>(likelihood),
+                                  static_cast<RowVariance>(variance), classes, samples, weighted, twice, low, high, code_high,
+                                  static_cast<VaePosterior>(posterior), noise, ratio_steps};
+             std::vector<LayerShape> own;
+             if (!posterior_layers.is_none()) own = layer_shapes(py::cast<Array<int64_t>>(posterior_layers), posterior_size);
+             if (own.empty() == (posterior == 1)) throw py::value_error("posterior_layers must be those of an implicit posterior");
              auto object = std::make_unique<Object>(layer_shapes(encoder, encoder_size), encoder_size,
-                                                    layer_shapes(decoder, decoder_size), decoder_size, shape);
+                                                    layer_shapes(decoder, decoder_size), decoder_size, shape, own,
+                                                    own.empty() ? 0 : posterior_size);
+             if (!posterior_steps.is_none()) {
+               object->object.set_flow(posterior_size, flow_steps(py::cast<py::sequence>(posterior_steps)),
+                                       flow_mask(posterior_mask, posterior_size));
+             }
              check_vae(object->object);
              return object;
            }),
            py::arg("encoder_layers"), py::arg("encoder_parameters"), py::arg("decoder_layers"), py::arg("decoder_parameters"),
            py::kw_only(), py::arg("components"), py::arg("categories"), py::arg("likelihood"), py::arg("variance"),
            py::arg("classes"), py::arg("samples"), py::arg("iwae"), py::arg("dreg"), py::arg("low"), py::arg("high"),
-           py::arg("code_high"))
+           py::arg("code_high"), py::arg("posterior") = 0, py::arg("posterior_layers") = py::none(),
+           py::arg("posterior_parameters") = 0, py::arg("noise") = 0, py::arg("ratio_steps") = 1,
+           py::arg("posterior_steps") = py::none(), py::arg("posterior_mask") = py::none())
       .def_property_readonly("parameters", [](const Object& self) { return self.object.parameters(); })
       .def(
           "noise",
           [](Object& self, uint64_t seed, int64_t step, int64_t n) {
-            const VaeShape& s = self.object.shape();
-            auto eps = Views<Device>::template result<T>({n, s.samples, s.components});
+            auto eps = Views<Device>::template result<T>({n, self.object.shape().samples, self.object.noise_size()});
             T* to = eps.mutable_data();
             py::gil_scoped_release release;
             self.object.noise(seed, step, n, to);
             Device::wait();
             return eps;
           },
-          py::arg("seed"), py::arg("step"), py::arg("n"), "eps (n, samples, components) of a step of `train`.")
+          py::arg("seed"), py::arg("step"), py::arg("n"), "eps (n, samples, noise_size) of a step of `train`; noise_size: components, of implicit codes the encoder's noise and "
+          "a code of the prior.")
       .def(
           "evaluate",
           [=](Object& self, const Rows& theta, const py::object& fixed, const Rows& x, const Rows& eps, double beta,
@@ -97,7 +124,7 @@ void bind_vae_model(py::module_& m, const char* name) {
             check_codes(vae, theta, x, eps);
             const T *variances = fixed_of(vae, fixed), *parameters = theta.data(), *rows = x.data(), *noise = eps.data();
             const int64_t n = x.shape(0), samples = eps.shape(1);
-            auto terms = Views<Device>::template result<double>({n, 3});
+            auto terms = Views<Device>::template result<double>({n, vae.width()});
             auto slopes = Views<Device>::template result<T>({gradient ? vae.parameters() : 0});
             double* to = terms.mutable_data();
             T* to_slopes = gradient ? slopes.mutable_data() : nullptr;
@@ -105,19 +132,20 @@ void bind_vae_model(py::module_& m, const char* name) {
               py::gil_scoped_release release;
               std::lock_guard<std::mutex> lock(self.mutex);
               vae.set(beta, temperature);
-              Device::copy(vae.evaluate(parameters, variances, rows, n, noise, samples, to_slopes), to, 3 * n);
+              Device::copy(vae.evaluate(parameters, variances, rows, n, noise, samples, to_slopes), to, vae.width() * n);
               Device::wait();
             }
             return py::make_tuple(terms, gradient ? object_of(slopes) : py::object(py::none()));
           },
           py::arg("theta").noconvert(), py::arg("fixed"), py::arg("x").noconvert(), py::arg("eps").noconvert(), py::arg("beta"),
-          py::arg("temperature"), py::arg("gradient"), "(terms (n, 3), gradient (p,) of the loss or None).")
+          py::arg("temperature"), py::arg("gradient"), "(terms (n, 3), gradient (p,) of the loss or None); implicit codes: (n, 4), with the loss of the ratio network, whose "
+          "gradient stands last.")
       .def(
           "log_weights",
           [=](Object& self, const Rows& theta, const py::object& fixed, const Rows& x, const Rows& eps) {
             Model& vae = self.object;
             check_codes(vae, theta, x, eps);
-            if (vae.shape().categories) throw py::value_error("codes of categories have no importance weights");
+            if (vae.shape().categories || vae.is_implicit()) throw py::value_error("only Gaussian codes have importance weights");
             const T *variances = fixed_of(vae, fixed), *parameters = theta.data(), *rows = x.data(), *noise = eps.data();
             const int64_t n = x.shape(0), samples = eps.shape(1);
             auto log_w = Views<Device>::template result<double>({n, samples});
@@ -131,10 +159,31 @@ void bind_vae_model(py::module_& m, const char* name) {
           py::arg("theta").noconvert(), py::arg("fixed"), py::arg("x").noconvert(), py::arg("eps").noconvert(),
           "log p(x | z) + log p(z) - log q(z | x), (n, samples).")
       .def(
+          "log_likelihoods",
+          [=](Object& self, const Rows& theta, const py::object& fixed, const Rows& x, const Rows& z) {
+            Model& vae = self.object;
+            check_shape(theta, {vae.parameters()}, "theta");
+            check_shape(x, {-1, vae.inputs()}, "x");
+            check_shape(z, {x.shape(0), -1, vae.shape().components}, "z");
+            if (x.shape(0) < 1 || z.shape(1) < 1) throw py::value_error("x and z must have a row");
+            const T *variances = fixed_of(vae, fixed), *parameters = theta.data(), *rows = x.data(), *codes = z.data();
+            const int64_t n = x.shape(0), samples = z.shape(1);
+            auto values = Views<Device>::template result<double>({n, samples});
+            double* to = values.mutable_data();
+            py::gil_scoped_release release;
+            std::lock_guard<std::mutex> lock(self.mutex);
+            vae.log_likelihoods(parameters, variances, rows, n, codes, samples, to);
+            Device::wait();
+            return values;
+          },
+          py::arg("theta").noconvert(), py::arg("fixed"), py::arg("x").noconvert(), py::arg("z").noconvert(),
+          "log p(x | z), (n, samples), for codes z (n, samples, components).")
+      .def(
           "train",
-          [=](Object& self, Rows theta, py::object first_moment, py::object second_moment, const py::object& fixed, const Rows& x,
-              const py::object& chosen, int64_t batch, uint64_t seed, int64_t first_step, const Array<double>& rates,
-              const Array<double>& betas, const Array<double>& temperatures, int64_t kind, const Array<double>& numbers, double clip) {
+          [=](Object& self, Rows theta, const py::object& first_moment, const py::object& second_moment, const py::object& fixed,
+              const Rows& x, const py::object& chosen, int64_t batch, uint64_t seed, int64_t first_step, const Array<double>& rates,
+              const Array<double>& betas, const Array<double>& temperatures, int64_t kind, const Array<double>& numbers, double clip,
+              const py::object& ratio_rates) {
             Model& vae = self.object;
             check_shape(theta, {vae.parameters()}, "theta");
             check_shape(x, {-1, vae.inputs()}, "x");
@@ -142,49 +191,33 @@ void bind_vae_model(py::module_& m, const char* name) {
             const int64_t steps = rates.size();
             check_shape(betas, {steps}, "betas");
             check_shape(temperatures, {steps}, "temperatures");
-            check_shape(numbers, {3}, "numbers");
-            if (kind < 0 || kind > 2) throw py::value_error("kind must be 0, 1 or 2");
-            const bool some = !chosen.is_none();
-            const auto rows = some ? py::cast<Array<int64_t>>(chosen) : Array<int64_t>();
-            if (some) check_shape(rows, {-1}, "rows");
-            const int64_t n = some ? rows.size() : x.shape(0);
-            if (n < 1 || steps < 1 || (some ? batch < 1 || (n + batch - 1) / batch != steps : steps != 1)) {
-              throw py::value_error("rows must make as many batches as there are rates");
-            }
-            for (int64_t i = 0; some && i < n; ++i) {
-              if (rows.data()[i] < 0 || rows.data()[i] >= x.shape(0)) throw py::index_error("rows must be those of x");
-            }
-            const VaeOptimizer optimizer{static_cast<VaeOptimizer::Kind>(kind),
-                                         {numbers.data()[0], numbers.data()[1], numbers.data()[2]}, clip};
-            // Adam has both moments; RMSprop the second; both others the first where they have momentum.
-            const bool has_first = kind == VaeOptimizer::adam || numbers.data()[kind == VaeOptimizer::rmsprop ? 1 : 0] > 0;
-            const auto moment = [&](const py::object& given, bool wanted, const char* what) -> T* {
-              if (!wanted) return nullptr;
-              if (given.is_none()) throw py::value_error(std::string(what) + " must be given for this optimizer");
-              device_data_or_null<Device, T>(given, {vae.parameters()}, what);  // no copy
-              auto array = py::cast<Rows>(given);
-              return array.mutable_data();
-            };
-            T* m = moment(first_moment, has_first, "m");
-            T* v = moment(second_moment, kind != VaeOptimizer::sgd, "v");
+            const auto own_rates = ratio_rates.is_none() ? Array<double>() : py::cast<Array<double>>(ratio_rates);
+            if (!ratio_rates.is_none()) check_shape(own_rates, {steps, vae.shape().ratio_steps}, "ratio_rates");
+            const auto rows = rows_of_steps(chosen, x.shape(0), batch, steps);
+            const StepOptimizer optimizer = step_optimizer(kind, numbers, clip);
+            T* m = moment_of<Device, T>(first_moment, optimizer.has_first(), vae.parameters(), "m");
+            T* v = moment_of<Device, T>(second_moment, optimizer.has_second(), vae.parameters(), "v");
             T* parameters = theta.mutable_data();
             const T *variances = fixed_of(vae, fixed), *data = x.data();
-            const int64_t* index = some ? rows.data() : nullptr;
-            Array<double> terms({static_cast<py::ssize_t>(steps), py::ssize_t(4)});
+            const int64_t* index = rows.size() ? rows.data() : nullptr;
+            const int64_t n = index ? rows.size() : x.shape(0);
+            Array<double> terms({static_cast<py::ssize_t>(steps), static_cast<py::ssize_t>(vae.width() + 1)});
             double* out = terms.mutable_data();
             int64_t done;
             {
               py::gil_scoped_release release;
               std::lock_guard<std::mutex> lock(self.mutex);
               done = vae.train(parameters, m, v, variances, data, n, index, batch, seed, first_step, steps, rates.data(),
-                               betas.data(), temperatures.data(), optimizer, out);
+                               betas.data(), temperatures.data(), ratio_rates.is_none() ? nullptr : own_rates.data(), optimizer,
+                               out);
             }
             return py::make_tuple(terms, done);
           },
           py::arg("theta").noconvert(), py::arg("m"), py::arg("v"), py::arg("fixed"), py::arg("x").noconvert(), py::arg("rows"),
           py::arg("batch"), py::arg("seed"), py::arg("first_step"), py::arg("rates"), py::arg("betas"), py::arg("temperatures"),
-          py::arg("kind"), py::arg("numbers"), py::arg("clip"),
-          "(terms (k, 4), done): steps of an optimizer in place; the first `done` met finite numbers, the rest changed nothing.");
+          py::arg("kind"), py::arg("numbers"), py::arg("clip"), py::arg("ratio_rates") = py::none(),
+          "(terms (k, 4), done): steps of an optimizer in place; the first `done` met finite numbers, the rest changed nothing. "
+          "The norm of the gradient is the fourth term; implicit codes: (k, 5).");
 }
 
 template <class Device>

@@ -43,4 +43,8 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_cpu_svgp(m);
   bind::bind_cpu_network(m);
   bind::bind_cpu_vae(m);
+  bind::bind_cpu_bijectors(m);
+  bind::bind_cpu_density_ratio(m);
+  bind::bind_cpu_flow(m);
+  bind::bind_cpu_implicit(m);
 }

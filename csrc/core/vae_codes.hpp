@@ -5,6 +5,7 @@
 #pragma once
 
 #include "core/config.hpp"
+#include "core/step_numbers.hpp"
 #include "core/vae_terms.hpp"
 
 namespace lvm {
@@ -77,12 +78,12 @@ struct CodeRatio {
   }
 };
 
-// Objective, mean log p(x | z) and divergence of row i; weight[r], where ratio is given: the share of a code in
+// Objective, mean log p(x | z) and divergence of row i, of `width` terms; weight[r], where ratio is given: the share of a code in
 // log mean_l exp(value + beta ratio), over all rows.
 struct RowObjective {
   const double *numbers, *value, *ratio, *kl;
   double *terms, *weight;
-  int64_t samples, rows;
+  int64_t samples, rows, width;
   LVM_HD void operator()(int64_t i) const {
     const double beta = numbers[kBeta], *v = value + i * samples;
     double mean = 0;
@@ -100,9 +101,10 @@ struct RowObjective {
       for (int64_t l = 0; l < samples; ++l) w[l] /= sum * static_cast<double>(rows);
       objective = most + log_(sum / static_cast<double>(samples));
     }
-    terms[3 * i] = objective;
-    terms[3 * i + 1] = mean;
-    terms[3 * i + 2] = kl[i];
+    double* to = terms + width * i;
+    to[0] = objective;
+    to[1] = mean;
+    to[2] = kl[i];
   }
 };
 
@@ -114,7 +116,8 @@ struct SumOfTwo {
 
 struct TermOfRow {
   const double* terms;
-  LVM_HD double operator()(int64_t w, int64_t i) const { return terms[3 * i + w]; }
+  int64_t width;
+  LVM_HD double operator()(int64_t w, int64_t i) const { return terms[width * i + w]; }
 };
 
 // From d_z, cotangents of the loss by codes through the decoder, those by mean and log_var: see algo/vae.hpp.
@@ -148,6 +151,55 @@ struct PullCodes {
     if (!weight) {
       by_mean += beta / n * static_cast<double>(mean[index]);
       by_log_var += 0.5 * beta / n * expm1_(clamped(static_cast<double>(log_var[index]), low, high));
+    }
+    d_mean[index] = T(by_mean);
+    d_log_var[index] = T(clamped_slope(static_cast<double>(log_var[index]), low, high, by_log_var));
+  }
+};
+
+// KL(q || p) of row i from its draws: minus the mean of log p - log q.
+struct SampledDivergence {
+  const double* ratio;
+  double* kl;
+  int64_t samples;
+  LVM_HD void operator()(int64_t i) const {
+    double sum = 0;
+    for (int64_t r = i * samples; r < (i + 1) * samples; ++r) sum += ratio[r];
+    kl[i] = -sum / static_cast<double>(samples);
+  }
+};
+
+// Codes z = f(mean + sigma eps) of a flow, each with its share of the loss in weight, or 1 / rows: what log p(z) and log |det df|
+// add to the cotangents.
+template <class T>
+struct PullFlowRatio {
+  const double *numbers, *weight;
+  const T* z;
+  T* d_z;
+  double* d_log_det;
+  int64_t size, rows;
+  LVM_HD void operator()(int64_t index) const {
+    const int64_t r = index / size;
+    const double share = numbers[kBeta] * (weight ? weight[r] : 1 / static_cast<double>(rows));
+    d_z[index] += T(share * static_cast<double>(z[index]));
+    if (index % size == 0) d_log_det[r] = -share;
+  }
+};
+// From d, cotangents of mean + sigma eps, those by mean and log_var; log q has the logarithm of sigma too.
+template <class T>
+struct PullFlowCodes {
+  const double* d_log_det;
+  const T *log_var, *sigma, *eps, *d;
+  T *d_mean, *d_log_var;
+  int64_t samples, size;
+  double low, high;
+  LVM_HD void operator()(int64_t index) const {
+    const int64_t i = index / size, k = index % size;
+    double by_mean = 0, by_log_var = 0;
+    for (int64_t r = i * samples; r < (i + 1) * samples; ++r) {
+      const double slope = static_cast<double>(d[r * size + k]);
+      by_mean += slope;
+      by_log_var += 0.5 * (static_cast<double>(sigma[index]) * static_cast<double>(eps[r * size + k]) * slope + d_log_det[r]);
     }
     d_mean[index] = T(by_mean);
     d_log_var[index] = T(clamped_slope(static_cast<double>(log_var[index]), low, high, by_log_var));
@@ -286,18 +338,24 @@ struct BatchVarianceSlope {
   }
 };
 
-// The means of a step's terms and the norm of its gradient to its place, and the scale of the gradient, which makes it at most
-// `most` long; -1, from which on nothing changes, where a number is not finite.
+// The means of a step's three terms, the norm of its gradient and the means of further terms to its place, NaN where nothing
+// changes any more; the gradient's scale.
 struct FinishVaeStep {
   const double *numbers, *sums, *square;
   double *out, *scale;
   double rows, most;
+  int64_t width;
   LVM_HD void operator()(int64_t) const {
-    double* to = out + 4 * static_cast<int64_t>(numbers[kPlace]);
-    for (int w = 0; w < 3; ++w) to[w] = sums[w] / rows;
-    const double norm = to[3] = sqrt_(*square);
-    const bool finite = to[0] - to[0] == 0 && norm - norm == 0;
-    *scale = !finite || *scale < 0 ? -1.0 : norm > most ? most / norm : 1.0;
+    double* to = out + (width + 1) * static_cast<int64_t>(numbers[kPlace]);
+    const bool lost = *scale < 0;
+    double all = 0;
+    for (int64_t w = 0; w < width; ++w) {
+      const double mean = lost ? sqrt_(-1.0) : sums[w] / rows;
+      to[w < 3 ? w : w + 1] = mean;
+      if (w != 1 && w != 2) all += mean;
+    }
+    to[3] = sqrt_(*square);
+    FinishGradient{&all, square, scale, most}(0);
   }
 };
 

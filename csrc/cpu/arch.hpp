@@ -42,6 +42,10 @@ void expectations(const ExpectationsOfPoints<T>&, int64_t begin, int64_t end);
 
 extern const NetworkFunctions<double> network_f64;  // network.cpp
 extern const NetworkFunctions<float> network_f32;
+extern const ChainFunctions<double> chain_f64;  // chain.cpp
+extern const ChainFunctions<float> chain_f32;
+extern const NarrowFunctions<double> narrow_f64;  // narrow.cpp
+extern const NarrowFunctions<float> narrow_f32;
 template <class T>
 void winograd_weights(const T* weights, int64_t depth, int64_t columns, bool turned, int64_t first, int64_t last, T* packed);
 template <class T>

@@ -19,7 +19,11 @@ const KernelTable& table() {
       functions_of<double>(),
       functions_of<float>(),
       &network_f64,
-      &network_f32};
+      &network_f32,
+      &chain_f64,
+      &chain_f32,
+      &narrow_f64,
+      &narrow_f32};
   return functions;
 }
 

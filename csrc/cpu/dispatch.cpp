@@ -58,6 +58,22 @@ template <>
 const NetworkFunctions<float>& network_kernels_for<float>() {
   return *kernels().network_f32;
 }
+template <>
+const ChainFunctions<double>& chain_kernels_for<double>() {
+  return *kernels().chain_f64;
+}
+template <>
+const ChainFunctions<float>& chain_kernels_for<float>() {
+  return *kernels().chain_f32;
+}
+template <>
+const NarrowFunctions<double>& narrow_kernels_for<double>() {
+  return *kernels().narrow_f64;
+}
+template <>
+const NarrowFunctions<float>& narrow_kernels_for<float>() {
+  return *kernels().narrow_f32;
+}
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;

@@ -129,12 +129,21 @@ struct KernelFunctions {
   void (*expectations)(const ExpectationsOfPoints<T>&, int64_t begin, int64_t end);
 };
 
+template <class T>
+struct ChainFunctions;  // chain_tasks.hpp
+template <class T>
+struct NarrowFunctions;  // narrow_tasks.hpp
+
 struct KernelTable {
   const char* name;  // "x86-64-v4", "x86-64-v3", "x86-64" or, on other processors, "baseline"
   KernelFunctions<double> f64;
   KernelFunctions<float> f32;
   const NetworkFunctions<double>* network_f64;
   const NetworkFunctions<float>* network_f32;
+  const ChainFunctions<double>* chain_f64;
+  const ChainFunctions<float>* chain_f32;
+  const NarrowFunctions<double>* narrow_f64;
+  const NarrowFunctions<float>* narrow_f32;
 };
 
 }  // namespace lvm::cpu

@@ -2,6 +2,7 @@
 // used: a function that lost its LVM_HD, or calls something that exists on the host only, fails this build.
 #include "core/activation.hpp"
 #include "core/bijector.hpp"
+#include "core/chain.hpp"
 #include "core/config.hpp"
 #include "core/covariance.hpp"
 #include "core/draws.hpp"
@@ -68,9 +69,19 @@ __device__ T networks(T x) {
 }
 
 template <class T>
+__device__ T chains(T x) {
+  const ChainProgram program{};
+  T out = x, log_det = x, slope = x;
+  ChainPoints<T>{program, &x, &out, &log_det}(0);
+  const T a[3] = {x, x, x};
+  out += mapped<ChainOp::tanh, true, true>(x, a, slope) + mapped<ChainOp::softplus, true, true>(x, a, slope);
+  return out + log_det + slope + margin<ChainOp::sigmoid, true>(x, a);
+}
+
+template <class T>
 __device__ T all_of_core(T x) {
   T sum = exp_(x) + log_(x) + log1p_(x) + expm1_(x) + sqrt_(x) + min_(x, T(1)) + large_(x) + zero_unless_positive_(x, x);
-  sum += random_draws(x) + likelihoods(x) + networks(x);
+  sum += random_draws(x) + likelihoods(x) + networks(x) + chains(x);
   sum += softplus(x) + softplus_derivative(x) + softplus_inverse(x);
   const Shape<T> shape{x, 3};
   sum += pair<Rbf>(x, shape) + pair<Matern12>(x, shape) + pair<Matern32>(x, shape) + pair<Matern52>(x, shape);

@@ -37,6 +37,15 @@ struct VaeRows<Cpu, T> {
       for (int64_t i = begin; i < end; ++i) std::copy_n(x + rows[i] * columns, columns, out + i * columns);
     });
   }
+  static void join(const T* x, int64_t features, int64_t samples, const T* e, int64_t stride, int64_t more, int64_t rows,
+                   T* out) {
+    for_rows(rows, features + more, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        T* to = std::copy_n(x + r / samples * features, features, out + r * (features + more));
+        std::copy_n(e + r * stride, more, to);
+      }
+    });
+  }
 
  private:
   static constexpr int64_t kGrain = int64_t(1) << 12;  // numbers

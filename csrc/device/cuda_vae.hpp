@@ -109,6 +109,16 @@ struct GatherRow {
   int64_t columns;
   LVM_HD void operator()(int64_t index) const { out[index] = x[rows[index / columns] * columns + index % columns]; }
 };
+template <class T>
+struct JoinRow {
+  const T *x, *e;
+  T* out;
+  int64_t features, samples, stride, more;
+  LVM_HD void operator()(int64_t index) const {
+    const int64_t r = index / (features + more), k = index % (features + more);
+    out[index] = k < features ? x[r / samples * features + k] : e[r * stride + k - features];
+  }
+};
 
 }  // namespace cuda
 
@@ -136,6 +146,10 @@ struct VaeRows<Cuda, T> {
   }
   static void gather(const T* x, const int64_t* rows, int64_t n, int64_t columns, T* out) {
     Cuda::map(n * columns, cuda::GatherRow<T>{x, rows, out, columns});
+  }
+  static void join(const T* x, int64_t features, int64_t samples, const T* e, int64_t stride, int64_t more, int64_t rows,
+                   T* out) {
+    Cuda::map(rows * (features + more), cuda::JoinRow<T>{x, e, out, features, samples, stride, more});
   }
 };
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 from scipy.stats import norm
 
 from lvmfast import datasets, plot
+from lvmfast.demos._report import finish
 
 FULL = (60_000, 70_000)  # training digits, all digits: MNIST's own split
 
@@ -100,20 +100,3 @@ def losses(history):
     labels = [line.get_label() for line in lines]
     ax.legend(lines, labels, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines))
     return figure
-
-
-def finish(output, figures: dict, numbers: dict, quiet: bool) -> dict:
-    """Write the pictures, print the numbers."""
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    pictures = []
-    for name, figure in figures.items():
-        pictures.append(output / f"{name}.png")
-        figure.savefig(pictures[-1], dpi=110)
-    if not quiet:
-        width = 2 + max(map(len, numbers))
-        for name, value in numbers.items():
-            print(f"{name:<{width}}{value}")
-        for path in pictures:
-            print(f"wrote {path}")
-    return {"numbers": numbers, "pictures": pictures}

@@ -16,7 +16,8 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from lvmfast import nn, plot
-from lvmfast.demos._vae import finish, losses
+from lvmfast.demos._report import finish
+from lvmfast.demos._vae import losses
 from lvmfast.models import VAE
 
 ROWS, FEATURES, EPOCHS = 200, 100, 200

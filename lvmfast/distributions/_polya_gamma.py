@@ -148,6 +148,34 @@ class PolyaGamma:
             )
         )
 
+    @property
+    def batch_shape(self):
+        """The shape to which ``b`` and ``z`` broadcast."""
+        return np.broadcast_shapes(np.shape(self.b), np.shape(self.z))
+
+    @property
+    def event_shape(self):
+        """(): events are numbers."""
+        return ()
+
+    @property
+    def variance(self):
+        """``var``, as other distributions have it."""
+        return self.var
+
+    @property
+    def stddev(self):
+        """``std``, as other distributions have it."""
+        return self.std
+
+    def prob(self, x):
+        """``pdf(x)``, as other distributions have it."""
+        return self.pdf(x)
+
+    def log_prob(self, x):
+        """``logpdf(x)``, as other distributions have it."""
+        return self.logpdf(x)
+
     def pdf(self, x):
         """Density at ``x``; 0 for ``x <= 0``."""
         return self._at(lambda *rows: np.exp(_density(*rows)), x, "x")

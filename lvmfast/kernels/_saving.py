@@ -50,13 +50,18 @@ def settings_record(owner, stacklevel: int = 5) -> dict:
             thing = getattr(parameter, what)
             if thing is None or thing == getattr(usual, what):
                 continue
-            if getattr(module, type(thing).__name__, None) is not type(thing):
+            if getattr(module, type(thing).__name__, None) is not type(thing) or not _is_plain(vars(thing)):
                 warnings.warn(f"the {what} {thing!r} of {name} is not saved", UserWarning, stacklevel=stacklevel)
                 continue
             setting[what] = [type(thing).__name__, dict(vars(thing))]
         if setting:
             settings[name] = setting
     return settings
+
+
+def _is_plain(options: dict) -> bool:
+    """Whether an object can be made again from these numbers, in JSON."""
+    return all(isinstance(value, (int, float, str, type(None))) for value in options.values())
 
 
 def apply_settings(owner, settings: dict) -> None:

@@ -1,8 +1,11 @@
 """Latent-variable models and Gaussian processes as scikit-learn estimators."""
 
+from lvmfast.models.density_ratio import DensityRatio
+from lvmfast.models.flow_density import FlowDensity
 from lvmfast.models.gp_classifier import PolyaGammaGPClassifier
 from lvmfast.models.gplvm import GPLVM, FitStatus
 from lvmfast.models.gpr import GPR
+from lvmfast.models.implicit import ImplicitModel
 from lvmfast.models.logistic import PolyaGammaLogisticRegression
 from lvmfast.models.sgpr import SGPR
 from lvmfast.models.svgp import SVGP
@@ -14,7 +17,10 @@ __all__ = [
     "SGPR",
     "SVGP",
     "VAE",
+    "DensityRatio",
     "FitStatus",
+    "FlowDensity",
+    "ImplicitModel",
     "PolyaGammaGPClassifier",
     "PolyaGammaLogisticRegression",
 ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lvmfast._validation import check_callback, check_choice, check_integer, check_positive
-from lvmfast.models._vae_networks import check_hidden, check_network
+from lvmfast._validation import check_callback, check_choice, check_float_dtype, check_integer, check_positive
+from lvmfast.models._vae_networks import check_hidden, check_network, posterior_kind
 from lvmfast.models._vae_problem import HIGH, LIKELIHOODS, LOW, VARIANCES
-from lvmfast.nn import SGD, Adam, RMSprop
+from lvmfast.nn._rules import check_optimizer
 
 __all__ = ["check_parameters", "fixed_log_variances"]
 
@@ -16,14 +16,19 @@ def check_parameters(model) -> None:
     """Raise unless all arguments of the estimator make sense together."""
     check_network(model.encoder, "encoder")
     check_network(model.decoder, "decoder")
+    check_network(model.ratio, "ratio")
     check_hidden(model.hidden, model.activation)
-    for name in ("n_components", "n_samples", "batch_size", "max_iter", "n_iter_no_change"):
+    check_hidden(model.ratio_hidden, model.activation, "ratio_hidden")
+    for name in ("n_components", "n_samples", "batch_size", "max_iter", "n_iter_no_change", "ratio_steps"):
         check_integer(getattr(model, name), name, 1)
     check_integer(model.n_categories, "n_categories", 2)
     if model.n_classes is not None:
         check_integer(model.n_classes, "n_classes", 2)
     check_choice(model.likelihood, "likelihood", LIKELIHOODS)
     check_choice(model.latent, "latent", ("gaussian", "categorical"))
+    posterior_kind(model.posterior)
+    if model.noise_size is not None:
+        check_integer(model.noise_size, "noise_size", 1)
     check_choice(model.objective, "objective", ("elbo", "iwae"))
     check_choice(model.gradient, "gradient", ("reparameterized", "dreg"))
     if isinstance(model.variance, str):
@@ -35,25 +40,28 @@ def check_parameters(model) -> None:
         check_positive(model.beta, "beta", zero=True)
     if not callable(model.temperature):
         check_positive(model.temperature, "temperature")
-    if model.optimizer is not None and type(model.optimizer) not in (Adam, RMSprop, SGD):
-        raise TypeError(
-            "optimizer must be None or an optimizer of lvmfast.nn, such as lvmfast.nn.Adam(0.001), got "
-            f"{model.optimizer!r}"
-        )
+    check_optimizer(model.optimizer)
     if check_positive(model.validation_fraction, "validation_fraction") >= 1:
         raise ValueError(f"validation_fraction must lie between 0 and 1, got {model.validation_fraction!r}")
-    try:
-        known = model.dtype is not None and np.dtype(model.dtype) in (np.float32, np.float64)
-    except TypeError:
-        known = False
-    if not known:
-        raise ValueError(f"dtype must be float32 or float64, got {model.dtype!r}")
+    check_float_dtype(model.dtype)
     check_choice(model.device, "device", ("auto", "cpu", "cuda"))
     check_callback(model.callback)
     _check_together(model)
 
 
 def _check_together(model) -> None:
+    kind = posterior_kind(model.posterior)
+    if kind == "flow":
+        for name, wanted in (("latent", "gaussian"), ("gradient", "reparameterized")):
+            if getattr(model, name) != wanted:
+                raise ValueError(f"{name} must be {wanted!r} with a flow for a posterior, got {getattr(model, name)!r}")
+    if kind == "implicit":
+        for name, wanted in (("latent", "gaussian"), ("objective", "elbo")):
+            if getattr(model, name) != wanted:
+                raise ValueError(
+                    f"{name} must be {wanted!r} with posterior='implicit', whose codes are numbers without a density, "
+                    f"got {getattr(model, name)!r}"
+                )
     if model.latent == "categorical" and model.objective != "elbo":
         raise ValueError(
             "objective must be 'elbo' with latent='categorical', whose relaxed draws have no importance weights, got "

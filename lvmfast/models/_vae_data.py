@@ -28,6 +28,8 @@ class Form:
         Features, and numbers that stand for them: one for each class with the categorical likelihood.
     codes : bool
         Whether classes came as their numbers 0, ..., C - 1.
+    given : dtype
+        In which X came: float32 or float64.
     """
 
     def __init__(self, likelihood: str, classes, dtype):
@@ -154,6 +156,8 @@ class Form:
             if reset:
                 self.learn(X.shape)
             coded = self.check_shape(X.shape)
+        if reset:
+            self.given = np.dtype(X.dtype)
         X = _backend.to_device(X, "cuda") if on_gpu else X
         found = {"n_features_in_": self.d, "feature_names_in_": vars(names).get("feature_names_in_")}
         return self.numbers(X, coded), found

@@ -8,12 +8,13 @@ import numpy as np
 
 from lvmfast import _backend, nn
 from lvmfast._saving import jsonable, read_model, write_model
+from lvmfast.bijectors._flows_files import bijector_from, record_of
 from lvmfast.models._vae_problem import VaeProblem
 from lvmfast.nn import SGD, Adam, RMSprop, Sequential, _files
 
 FITTED = ("n_iter_", "best_iter_", "n_steps_", "message_", "n_features_in_", "_temperature", "_codes")
 SCHEDULES = (nn.CosineDecay, nn.ExponentialDecay, nn.PiecewiseConstant)
-PROBLEM = ("categories", "likelihood", "variance", "classes")
+PROBLEM = ("categories", "likelihood", "variance", "classes", "posterior")
 
 __all__ = ["load_vae", "save_vae"]
 
@@ -31,14 +32,23 @@ def save_vae(model, path) -> None:
     for name in ("encoder", "decoder"):
         header[f"{name}_"] = _network_record(getattr(problem, name), f"{name}_", {})
         header[name] = _network_record(params.pop(name), name, arrays)
+    given = params.pop("posterior")
+    listed = isinstance(given, (list, tuple))
+    parts = given if listed else [given]
+    records = [record_of(part, arrays, f"posterior.{i}") for i, part in enumerate(parts) if not isinstance(part, str)]
+    header["posterior"] = {"name": given if isinstance(given, str) else None, "listed": listed, "bijectors": records}
+    header["flow_"] = [(record_of(b, arrays, f"flow_.{i}"), bool(inv)) for i, (b, inv) in enumerate(problem.flow)]
+    header["ratio"] = _network_record(params.pop("ratio"), "ratio", arrays)
+    header["own_"] = [_network_record(network, "", {}) for network in problem.own]
     header["optimizer"] = _optimizer_record(params.pop("optimizer"))
     for name in ("beta", "temperature"):
         header[name] = _schedule_record(params.pop(name), name)
     if np.ndim(params["variance"]):
         arrays["param.variance"], params["variance"] = np.asarray(params["variance"]), None
     params |= {"callback": None, "dtype": np.dtype(params["dtype"]).name}
-    params["hidden"] = None
-    header["hidden"] = [int(width) for width in np.atleast_1d(model.hidden)]
+    for name in ("hidden", "ratio_hidden"):
+        params[name] = None
+        header[name] = [int(width) for width in np.atleast_1d(getattr(model, name))]
     header["params"] = {name: jsonable(name, value) for name, value in params.items()}
     header["fitted"] = {name: getattr(model, name) for name in FITTED}
     header["shape"] = list(model._shape)
@@ -51,7 +61,12 @@ def load_vae(cls, path):
     """A model of class ``cls`` from a file that :func:`save_vae` wrote."""
     header, arrays = read_model(path, "VAE")
     params = header["params"] | {"hidden": tuple(header["hidden"]), "dtype": np.dtype(header["params"]["dtype"]).type}
-    params |= {name: _network_from(header[name], name, arrays) for name in ("encoder", "decoder")}
+    if "ratio_hidden" in header:  # a file of an older version has none
+        params["ratio_hidden"] = tuple(header["ratio_hidden"])
+    params |= {name: _network_from(header.get(name), name, arrays) for name in ("encoder", "decoder", "ratio")}
+    if "posterior" in header:
+        given, parts = header["posterior"], [bijector_from(r, arrays) for r in header["posterior"]["bijectors"]]
+        params["posterior"] = given["name"] or (parts if given["listed"] else parts[0])
     params |= {name: _schedule_from(header[name]) for name in ("beta", "temperature")}
     params["optimizer"] = _optimizer_from(header["optimizer"])
     if "param.variance" in arrays:
@@ -67,11 +82,12 @@ def load_vae(cls, path):
     device = _backend.usable_device("cuda" if model.device == "cuda" else "cpu")
     theta = arrays["theta"]
     networks = []
-    for name in ("encoder_", "decoder_"):
-        record = header[name]
-        network = _network_from({**record, "built": False}, name, arrays)
+    for record in (header["encoder_"], header["decoder_"], *header.get("own_", ())):
+        network = _network_from({**record, "built": False}, "", arrays)
         networks.append(network.build(tuple(record["input_shape"]), theta.dtype, 0, device))
-    problem = VaeProblem(*networks, **header["problem"], fixed=arrays.get("fixed"))
+    flow = [(bijector_from(record, arrays), inverse) for record, inverse in header.get("flow_", ())]
+    more = {"fixed": arrays.get("fixed"), "own": networks[2:], "flow": flow}
+    problem = VaeProblem(*networks[:2], **header["problem"], **more)
     state = {name[6:]: a for name, a in arrays.items() if name.startswith("state.")}
     model._set_problem(problem, theta, arrays.get("average"), state)
     return model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import numbers
 import time
 
@@ -12,11 +11,11 @@ import numpy as np
 from lvmfast import _backend
 from lvmfast.exceptions import NonFiniteError
 from lvmfast.models._vae_data import Memory
-from lvmfast.nn import SGD, Adam, RMSprop
+from lvmfast.nn import Adam
+from lvmfast.nn._rules import moments_of, rates_of, rule_of
 
 CALL_SECONDS = 0.1  # of steps in one compiled call, between which Ctrl-C is looked for
 MOST_STEPS = 10_000  # of one call
-KINDS = (Adam, RMSprop, SGD)  # in the order of the compiled class
 
 __all__ = ["Run", "Settings", "VaeStatus"]
 
@@ -31,6 +30,8 @@ class VaeStatus:
     n_steps : int
     loss, reconstruction, kl : float
         Means over the epoch, as in ``history_``.
+    ratio_loss : float or None
+        Of the ratio network of an implicit posterior.
     val_loss : float or None
         Of the rows for validation.
     elapsed : float
@@ -40,7 +41,7 @@ class VaeStatus:
     def __init__(self, iteration, n_steps, means, val_loss, elapsed, model):
         self.iteration, self.n_steps, self.val_loss, self.elapsed = iteration, n_steps, val_loss, elapsed
         self.loss, self.reconstruction, self.kl = means
-        self._model = model
+        self._model, self.ratio_loss = model, None
 
     def __repr__(self) -> str:
         more = "" if self.val_loss is None else f", val_loss={self.val_loss:.6g}"
@@ -69,6 +70,7 @@ class Settings:
     max_iter: int
     early_stopping: bool
     n_iter_no_change: int
+    ratio_steps: int = 1
 
     @classmethod
     def of(cls, model) -> Settings:
@@ -78,25 +80,23 @@ class Settings:
         return settings
 
     @property
+    def moments(self) -> tuple[str, ...]:
+        """Names of what the optimizer remembers."""
+        return moments_of(self.optimizer)
+
+    @property
     def kind(self) -> int:
         """The optimizer's number."""
-        return KINDS.index(type(self.optimizer))
+        return rule_of(self.optimizer)[0]
 
     @property
     def numbers(self) -> tuple[float, float, float]:
         """Those of the optimizer but for its rate."""
-        own = self.optimizer
-        if isinstance(own, Adam):
-            return own.beta_1, own.beta_2, own.epsilon
-        return (own.rho, own.momentum, own.epsilon) if isinstance(own, RMSprop) else (own.momentum, 0.0, 0.0)
+        return rule_of(self.optimizer)[1]
 
-    def rates(self, first: int, count: int) -> np.ndarray:
-        """Of steps ``first, ..., first + count - 1``, with Adam's correction of its running means."""
-        rates = np.array([self.optimizer.rate(step) for step in range(first, first + count)], dtype=np.float64)
-        if isinstance(self.optimizer, Adam):
-            b1, b2 = self.optimizer.beta_1, self.optimizer.beta_2
-            rates *= [math.sqrt(1 - b2**t) / (1 - b1**t) for t in range(first + 1, first + count + 1)]
-        return rates
+    def rates(self, first: int, count: int, updates: int = 1) -> np.ndarray:
+        """Of steps ``first, ..., first + count - 1`` with so many updates each, (count * updates,)."""
+        return rates_of(self.optimizer, first, count, updates)
 
     def values(self, name: str, first: int, count: int) -> np.ndarray:
         """beta or temperature of these steps."""
@@ -104,9 +104,10 @@ class Settings:
         if not callable(given):
             return np.full(count, float(given))
         values = np.array([number_of(given(step), name, step) for step in range(first, first + count)])
-        bad = ~np.isfinite(values) | ((values < 0) if name == "beta" else (values <= 0))
+        zero = name != "temperature"  # may be 0
+        bad = ~np.isfinite(values) | ((values < 0) if zero else (values <= 0))
         if bad.any():
-            k, rule = int(np.argmax(bad)), ">= 0" if name == "beta" else "> 0"
+            k, rule = int(np.argmax(bad)), ">= 0" if zero else "> 0"
             raise ValueError(f"{name}({first + k}) must be a finite number {rule}, got {values[k]}")
         return values
 
@@ -139,9 +140,19 @@ class Run:
         What ended the fit before its end, after a step at least.
     """
 
+    NAMES, SIGNS = ("loss", "reconstruction", "kl"), (-1.0, -1.0, 1.0)  # of terms, in the history
+    PARTS = (
+        (1, "reconstruction log p(x | z)"),
+        (2, "KL divergence"),
+        (0, "objective"),
+        (-1, "ratio's loss"),
+    )  # to blame, in this order
+    offsets = (0.0, 0.0, 0.0)  # of terms, which the compiled steps leave out
+
     def __init__(self, problem, settings: Settings, seeds, theta, state=None):
         self.problem, self.settings, self.seeds = problem, settings, seeds
-        names = getattr(settings.optimizer, "_moments")  # noqa: B009
+        self.further = ("ratio_loss",) if getattr(problem, "implicit", False) else ()  # terms, behind the rows
+        names = settings.moments
         self.theta = problem.placed(theta).copy()
         xp = _backend.namespace(self.theta)
         self.m, self.v = (xp.zeros_like(self.theta) if name in names else None for name in ("m", "v"))
@@ -160,9 +171,12 @@ class Run:
 
     @property
     def terms(self) -> np.ndarray:
-        """(steps, 5): mean objective, ``log p(x | z)`` and KL, the gradient's norm, and rows of every step."""
+        """(steps, 5): mean objective, ``log p(x | z)`` and KL, the gradient's norm, and rows of every step.
+
+        With an implicit posterior (steps, 6): also the ratio network's loss.
+        """
         if len(self._terms) != 1:
-            self._terms = [np.concatenate([np.empty((0, 5)), *self._terms])]
+            self._terms = [np.concatenate([np.empty((0, 5 + len(self.further))), *self._terms])]
         return self._terms[0]
 
     def state(self) -> dict:
@@ -213,20 +227,37 @@ class Run:
         """One step with all rows."""
         self._train(data.x, None, data.n_total, 1, data.place)
 
-    def _train(self, x, rows, size, count, place) -> None:
+    def _calls(self, x, size: int, count: int):
+        """``call(rows, k)``: the first k of the next ``count`` steps in one compiled call; (terms (k, 4), done)."""
         settings, first, problem = self.settings, self.steps, self.problem
-        compiled = problem.compiled(settings.n_samples, settings.objective == "iwae", settings.gradient == "dreg")
+        ratio_steps = settings.ratio_steps if problem.implicit else 1
+        kind = settings.n_samples, settings.objective == "iwae", settings.gradient == "dreg"
+        compiled = problem.compiled(*kind, ratio_steps)
         betas, temperatures = (settings.values(name, first, count) for name in ("beta", "temperature"))
-        rates, fixed, kept = settings.rates(first, count), problem.placed(problem.fixed), self._kept()
+        rates, fixed = settings.rates(first, count), problem.placed(problem.fixed)
+        ratio_rates = settings.rates(first, count, ratio_steps).reshape(count, ratio_steps) if ratio_steps > 1 else None
+
+        def call(rows, k):
+            own = self.theta, self.m, self.v, fixed, x, rows, size, self.seeds["noise"], first
+            numbers = settings.kind, settings.numbers, settings.optimizer.clip_norm or 0.0
+            ratio = None if ratio_rates is None else ratio_rates[:k]
+            return compiled.train(*own, rates[:k], betas[:k], temperatures[:k], *numbers, ratio)
+
+        return call
+
+    def _train(self, x, rows, size, count, place) -> None:
+        call, kept = self._calls(x, size, count), self._kept()
 
         def train(k):
-            chosen = None if rows is None else rows[: k * size]
-            own = self.theta, self.m, self.v, fixed, x, chosen, size, self.seeds["noise"], first
-            numbers = settings.kind, settings.numbers, settings.optimizer.clip_norm or 0.0
-            terms, done = compiled.train(*own, rates[:k], betas[:k], temperatures[:k], *numbers)
+            terms, done = call(None if rows is None else rows[: k * size], k)
             return _backend.to_numpy(terms), int(done)
 
-        terms, done = train(count)
+        try:
+            terms, done = train(count)
+        except BaseException:  # of a function that was given; the steps before it are not known of
+            for array, values in kept:
+                array[...] = values
+            raise
         reached = done
         while not self._finite() and done:  # the step before overflowed, as is seen only afterwards
             for array, values in kept:
@@ -237,7 +268,7 @@ class Run:
         sizes = np.full((count, 1), float(size))
         if rows is not None:
             sizes[-1] = len(rows) - (count - 1) * size
-        self._terms.append(np.hstack([terms, sizes])[:done])
+        self._terms.append(np.hstack([terms[:, :4], sizes, terms[:, 4:]])[:done])
         self.steps += done
         self._rows += sizes[:done].sum()
         if done < reached:
@@ -247,7 +278,7 @@ class Run:
             )
         if done < count:
             chosen = None if rows is None else rows[done * size : (done + 1) * size]
-            raise self._reason(compiled, x, chosen, place, betas[done], temperatures[done])
+            raise self._reason(x, chosen, place)
 
     def _kept(self) -> list:
         """Pairs of the arrays that a step overwrites, and copies of them, whose memory is used again."""
@@ -263,21 +294,32 @@ class Run:
         with np.errstate(all="ignore"):
             return bool(xp.isfinite(self.theta.sum())) or bool(xp.isfinite(self.theta).all())
 
-    def _reason(self, compiled, x, rows, place, beta, temperature) -> NonFiniteError:
+    def _evaluates(self, rows):
+        """``evaluate(i, gradient)``: terms (., 3) of row i, or of all for None, at the next step, and a gradient."""
+        problem, settings, step = self.problem, self.settings, self.steps
+        compiled = problem.compiled(settings.n_samples, settings.objective == "iwae", settings.gradient == "dreg")
+        beta, temperature = (float(settings.values(name, step, 1)[0]) for name in ("beta", "temperature"))
+        eps, fixed = compiled.noise(self.seeds["noise"], step, len(rows)), problem.placed(problem.fixed)
+
+        def evaluate(i, gradient):
+            own = slice(None) if i is None else slice(i, i + 1)
+            return compiled.evaluate(self.theta, fixed, rows[own], eps[own], beta, temperature, gradient)
+
+        return evaluate
+
+    def _reason(self, x, rows, place) -> NonFiniteError:
         """Which row has no finite value or gradient at the step that comes next."""
-        problem, fixed = self.problem, self.problem.placed(self.problem.fixed)
+        problem = self.problem
         batch = x if rows is None else x[_backend.to_device(rows, problem.device)]
-        eps = compiled.noise(self.seeds["noise"], self.steps, len(batch))
-        terms = _backend.to_numpy(compiled.evaluate(self.theta, fixed, batch, eps, beta, temperature, False)[0])
+        evaluate = self._evaluates(batch)
+        terms = _backend.to_numpy(evaluate(None, False)[0])
         at, what = None, "gradient"
         if not np.isfinite(terms).all():
             at = int(np.argmax(~np.isfinite(terms).all(axis=1)))
-            names = ((1, "reconstruction log p(x | z)"), (2, "KL divergence"), (0, "objective"))
-            what = next(name for k, name in names if not np.isfinite(terms[at, k]))
+            what = next(name for k, name in self.PARTS if not np.isfinite(terms[at, k]))
         else:
             for i in range(len(batch)):
-                own = slice(i, i + 1)
-                gradient = compiled.evaluate(self.theta, fixed, batch[own], eps[own], beta, temperature, True)[1]
+                gradient = evaluate(i, True)[1]
                 if not bool(_backend.namespace(gradient).isfinite(gradient).all()):
                     at = i
                     break
@@ -324,7 +366,7 @@ class Run:
         terms = problem.terms(
             self.theta, held, settings.n_samples, settings.objective == "iwae", self.seeds["score"], temperature
         )
-        return terms.mean(axis=0) * [-1.0, -1.0, 1.0]
+        return terms.mean(axis=0) * self.SIGNS
 
     def _keep(self, check) -> None:
         """A check, and the parameters if it is the best one."""
@@ -351,13 +393,20 @@ class Run:
         """Means over the rows of each epoch, and what was found of the rows for validation."""
         starts = [0, *self.ends[:-1]]
         means = np.array([self.means(a, b) for a, b in zip(starts, self.ends, strict=False)]).reshape(-1, 3)
-        history = dict(zip(("loss", "reconstruction", "kl"), means.T.copy(), strict=True))
+        history = dict(zip(self.NAMES, means.T.copy(), strict=True))
+        more = [self.more(a, b) for a, b in zip(starts, self.ends, strict=False)]
+        history |= {name: np.array([values[name] for values in more]) for name in self.further}
         if self.checks:
             checks = np.array(self.checks).T.copy()
-            history |= dict(zip(("val_loss", "val_reconstruction", "val_kl"), checks, strict=True))
+            history |= dict(zip((f"val_{name}" for name in self.NAMES), checks, strict=True))
         return history
 
     def means(self, first: int, last: int) -> np.ndarray:
         """Loss, minus ``log p(x | z)`` and KL per row, of steps ``first, ..., last - 1``."""
         terms = self.terms[first:last]
-        return (terms[:, 4] @ terms[:, :3]) / terms[:, 4].sum() * [-1.0, -1.0, 1.0]
+        return ((terms[:, 4] @ terms[:, :3]) / terms[:, 4].sum() + self.offsets) * self.SIGNS
+
+    def more(self, first: int, last: int) -> dict[str, float]:
+        """Means per row of what a step tells further."""
+        terms = self.terms[first:last]
+        return {name: float(terms[:, 4] @ terms[:, 5 + k] / terms[:, 4].sum()) for k, name in enumerate(self.further)}

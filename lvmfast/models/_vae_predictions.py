@@ -14,12 +14,14 @@ from lvmfast._validation import as_float_array, check_integer
 from lvmfast.models._vae_checks import check_parameters
 from lvmfast.models._vae_data import Form, Stream, blocks, streams
 from lvmfast.models._vae_fit import Settings
-from lvmfast.models._vae_problem import drawn
+from lvmfast.models._vae_problem import CODE_DRAWS, drawn
 from lvmfast.models._vae_work import seeds_of
 from lvmfast.random import seed_of
 
 PIECE_ROWS = 4096  # of a file at once
 WEIGHT_NUMBERS = 1 << 23  # of networks and noise at once in log_likelihood
+MOMENT_DRAWS = 256  # of an implicit posterior, whose moments make a proposal
+WIDER = 2.0  # times the variances that they show
 
 __all__ = ["VaePredictions"]
 
@@ -30,12 +32,15 @@ class VaePredictions:
     def transform(self, X, return_std=False):
         """The codes: means m of ``q(z | x) = N(m, exp(s))``, or the probabilities of categorical latents.
 
+        With another posterior than "gaussian" the means (and standard deviations) of 64 draws of z for each row, from
+        the same noise for all rows, which the fit's seed gives.
+
         Parameters
         ----------
         X : array of shape (n, ...)
             As in :meth:`fit`; also a memory map or a dataset in a file, of which some rows are read at a time.
         return_std : bool, default=False
-            Of Gaussian latents: also the standard deviations ``exp(s / 2)``.
+            Of latents that are not categorical: also the standard deviations, ``exp(s / 2)``.
 
         Returns
         -------
@@ -47,6 +52,13 @@ class VaePredictions:
         problem = self._ready()
         if return_std and problem.categories:
             raise ValueError("return_std must be False with latent='categorical': codes are probabilities, got True")
+        if problem.posterior != "gaussian":
+            seed, parts = seeds_of(int(self._state["seed"]))["score"], []
+            for x in self._blocks(X, PIECE_ROWS):
+                z = problem.draws(x, CODE_DRAWS, seed)
+                parts.append((z.mean(axis=1), z.std(axis=1)))
+            mean = self._joined([part[0] for part in parts], X)
+            return (mean, self._joined([part[1] for part in parts], X)) if return_std else mean
         parts = [problem.encode(x) for x in self._blocks(X, PIECE_ROWS)]
         if problem.categories:
             return self._joined(parts, X)
@@ -97,8 +109,8 @@ class VaePredictions:
             return self.inverse_transform(self.transform(X))
         seed, parts = seed_of(rng), []
         for k, x in enumerate(self._blocks(X, PIECE_ROWS)):
-            eps = self._noise(problem, len(x), seed, k * PIECE_ROWS * problem.codes)
-            parts.append(problem.decode(drawn(problem, problem.encode(x), eps))[0])
+            eps = self._noise(problem, problem.drawn, len(x), seed, k * PIECE_ROWS)
+            parts.append(problem.decode(problem.draw(x, eps))[0])
         means = self._joined(parts, X)
         return means.reshape(len(means), *self._form_of_fit().full_shape)
 
@@ -123,12 +135,9 @@ class VaePredictions:
         parts = []
         for first in range(0, n, PIECE_ROWS):
             rows = min(PIECE_ROWS, n - first)
-            eps = self._noise(problem, rows, seeds["noise"], first * problem.codes)
+            z = self._noise(problem, problem.codes, rows, seeds["noise"], first)
             if problem.categories:
-                code = _backend.namespace(eps).full_like(eps, 1.0 / problem.categories)
-                z = drawn(problem, code, eps)
-            else:
-                z = eps
+                z = drawn(problem, _backend.namespace(z).full_like(z, 1.0 / problem.categories), z)
             mean, head = problem.decode(z)
             x = mean if return_mean else self._observed(problem, mean, head, seeds["score"], first)
             parts.append(x)
@@ -155,7 +164,9 @@ class VaePredictions:
     def score(self, X, y=None) -> float:
         """The bound in nats, mean over the rows: the ELBO, or for ``objective="iwae"`` that of ``n_samples`` weights.
 
-        With ``beta = 1`` and noise that the fit's seed gives: the same number in every call.
+        With ``beta = 1`` and noise that the fit's seed gives: the same number in every call. With
+        ``posterior="implicit"`` the ratio network stands for log q(z | x) - log p(z), and the number is an estimate of
+        the bound that may lie on either side of it, and above log p(x); :meth:`log_likelihood` does not use it.
 
         Parameters
         ----------
@@ -177,8 +188,9 @@ class VaePredictions:
     def log_likelihood(self, X, *, n_samples=1000, return_std=False):
         """``log p(x) ~ log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x)``, z_k drawn from q, for every row, in nats.
 
-        The estimate is a lower bound in expectation, which rises with K. Rows and draws are worked on in pieces of at
-        most 8 million numbers (34 MB in float32; more only where one row and one draw need more).
+        The estimate is a lower bound in expectation, which rises with K. With ``posterior="implicit"``, q is the normal
+        distribution with the mean and twice the covariance of 256 draws of z. Rows and draws are worked on in
+        pieces of at most 8 million numbers (34 MB in float32; more only where one row and one draw need more).
 
         Parameters
         ----------
@@ -208,7 +220,10 @@ class VaePredictions:
         problem, count = self._ready(), check_integer(n_samples, "n_samples", 1)
         if problem.categories:
             raise ValueError("log_likelihood needs latent='gaussian': relaxed draws of 'categorical' have no weights")
-        each = problem.encoder.graph.kept + problem.decoder.graph.kept + 2 * (problem.codes + problem.width)
+        if problem.implicit:
+            return self._by_proposal(problem, X, count, return_std)
+        each = problem.encoder.graph.kept + problem.decoder.graph.kept + problem.flow_kept
+        each += 2 * (problem.codes + problem.width)
         draws = max(1, min(count, WEIGHT_NUMBERS // each))
         rows = max(1, min(PIECE_ROWS, WEIGHT_NUMBERS // (each * draws)))
         compiled, seed = problem.compiled(1, True), seeds_of(int(self._state["seed"]))["likelihood"]
@@ -227,6 +242,36 @@ class VaePredictions:
         values, errors = np.concatenate([np.empty((2, 0)), *found], axis=1)
         return (values, errors) if return_std else values
 
+    def _by_proposal(self, problem, X, count: int, return_std: bool):
+        """log_likelihood with codes of a normal distribution for each row, which has the moments of the posterior's."""
+        each = problem.decoder.graph.kept + 2 * (problem.codes + problem.width)
+        draws = max(1, min(count, WEIGHT_NUMBERS // each))
+        rows = max(1, min(PIECE_ROWS, WEIGHT_NUMBERS // (each * draws)))
+        compiled, seeds, size = problem.compiled(1, False), seeds_of(int(self._state["seed"])), problem.codes
+        theta = problem.placed(self._theta)
+        fixed = problem.placed(problem.fixed if self._average is None else self._average)
+        found, start = [], 0
+        for x in self._blocks(X, rows):
+            z = problem.draws(x, max(MOMENT_DRAWS, 4 * size), seeds["score"])
+            z = _backend.to_numpy(z).astype(np.float64)
+            mean = z.mean(axis=1, keepdims=True)
+            covariance = WIDER * np.swapaxes(z - mean, 1, 2) @ (z - mean) / z.shape[1]
+            least = 1e-6 * np.trace(covariance, axis1=1, axis2=2) / size + 1e-10
+            factor = np.linalg.cholesky(covariance + least[:, None, None] * np.eye(size))
+            log_det = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)[:, None]
+            sums = _Sums(len(x))
+            for first in range(0, count, draws):
+                shape = rows, min(draws, count - first), size
+                eps = random.normal(size=shape, rng=seeds["likelihood"], start=start)[: len(x)]
+                start += math.prod(shape)
+                z = problem.placed(mean + eps @ np.swapaxes(factor, 1, 2))
+                log_p = _backend.to_numpy(compiled.log_likelihoods(theta, fixed, x, z))
+                ratio = 0.5 * (eps**2 - _backend.to_numpy(z).astype(np.float64) ** 2).sum(axis=2) + log_det
+                sums.add(log_p + ratio)
+            found.append(sums.result())
+        values, errors = np.concatenate([np.empty((2, 0)), *found], axis=1)
+        return (values, errors) if return_std else values
+
     def elbo(self, X, *, eps=None, theta=None, gradient=False):
         """The objective of a step with all rows of X, mean over the rows, in nats: a function of theta and the noise.
 
@@ -237,16 +282,20 @@ class VaePredictions:
         ----------
         X : array of shape (n, ...)
         eps : array of shape (n, L, D), optional
-            Standard normal noise, or Gumbel's of categorical latents. Default: some of the fit's seed.
+            Standard normal noise, or Gumbel's of categorical latents; with ``posterior="implicit"`` (n, L, noise_size +
+            D), behind the encoder's noise a code of the prior. Default: some of the fit's seed.
         theta : array of shape (p,), optional
-            Parameters of the encoder, of the decoder, and free log variances. Default: the fitted ones.
+            Parameters of the encoder, of the decoder, free log variances, and with ``posterior="implicit"`` of the
+            ratio network, with a flow its own, those of the last bijector in the list first. Default: the fitted ones.
         gradient : bool, default=False
 
         Returns
         -------
         value : float
         gradient : array of shape (p,)
-            By theta; only with ``gradient``. With ``gradient="dreg"`` that estimate of it.
+            By theta; only with ``gradient``. With ``gradient="dreg"`` that estimate of it; with
+            ``posterior="implicit"`` by the ratio network's parameters that of minus its own loss, which is not part of
+            value.
         """
         problem = self._ready()
         check_parameters(self)
@@ -258,8 +307,8 @@ class VaePredictions:
             eps = compiled.noise(seeds_of(int(self._state["seed"]))["score"], 0, len(x))
         else:
             eps = problem.placed(as_float_array(eps, "eps"))
-            if eps.ndim != 3 or eps.shape[0] != len(x) or not eps.shape[1] or eps.shape[2] != problem.codes:
-                raise ValueError(f"eps must have shape ({len(x)}, L, {problem.codes}), got {eps.shape}")
+            if eps.ndim != 3 or eps.shape[0] != len(x) or not eps.shape[1] or eps.shape[2] != problem.noise_size:
+                raise ValueError(f"eps must have shape ({len(x)}, L, {problem.noise_size}), got {eps.shape}")
         if theta is None:
             theta = self._theta
         else:
@@ -300,9 +349,9 @@ class VaePredictions:
         return blocks(x, size or len(x))
 
     @staticmethod
-    def _noise(problem, rows: int, seed: int, start: int):
-        """Standard normal (rows, D), or Gumbel's."""
-        where = {"size": (rows, problem.codes), "rng": seed, "start": start}
+    def _noise(problem, width: int, rows: int, seed: int, first: int):
+        """Standard normal (rows, width), or Gumbel's, of rows first, first + 1, ..."""
+        where = {"size": (rows, width), "rng": seed, "start": first * width}
         where |= {"dtype": problem.dtype, "device": problem.device}
         if not problem.categories:
             return random.normal(**where)

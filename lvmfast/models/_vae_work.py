@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import time
-import warnings
-
 import numpy as np
-from tqdm.auto import tqdm
 
 from lvmfast import _backend
-from lvmfast._interrupt import deferred_interrupt
-from lvmfast.exceptions import FitInterruptedWarning
-from lvmfast.models._vae_checks import fixed_log_variances
+from lvmfast.models._data_fit import DataFit
+from lvmfast.models._vae_checks import check_parameters, fixed_log_variances
 from lvmfast.models._vae_data import Form, write_names
 from lvmfast.models._vae_fit import Run, Settings, VaeStatus
-from lvmfast.models._vae_networks import build_networks
-from lvmfast.models._vae_problem import HIGH, LOW, VaeProblem, copied, drawn
+from lvmfast.models._vae_networks import build_networks, first_flow, flow_leaves, noise_size, posterior_kind
+from lvmfast.models._vae_problem import HIGH, LOW, VaeProblem, copied
+from lvmfast.random import named_seeds
 
 AVERAGE_ROWS = 1 << 14  # at most, of which the variance of "batch" is averaged at the end
-SEEDS = ("encoder", "decoder", "noise", "score", "likelihood")
+SEEDS = ("encoder", "decoder", "noise", "score", "likelihood", "posterior")
 
 __all__ = ["VaeFitting"]
 
 
 def seeds_of(seed: int) -> dict[str, int]:
     """Independent seeds for what draws numbers."""
-    return dict(zip(SEEDS, np.random.SeedSequence(seed).generate_state(len(SEEDS), np.uint64).tolist(), strict=True))
+    return named_seeds(seed, SEEDS)
 
 
-class VaeFitting:
+class VaeFitting(DataFit):
     """From arguments to a run, and from there to fitted attributes."""
+
+    _title, _bound, _status = "VAE", "bound", VaeStatus
+
+    def _check(self) -> None:
+        check_parameters(self)
+
+    def _new_run(self, form: Form, seed: int, data) -> Run:
+        problem = self._first_problem(form, seed, data.device)
+        start = problem.initial(data.moments() if problem.n_free else None)
+        return Run(problem, Settings.of(self), seeds_of(seed), start)
 
     def _form(self) -> Form:
         return Form(self.likelihood, self.n_classes if self.likelihood == "categorical" else None, self.dtype)
@@ -38,8 +44,8 @@ class VaeFitting:
         """Networks with their first parameters."""
         seeds, gaussian = seeds_of(seed), self.likelihood == "gaussian"
         fixed = fixed_log_variances(self.variance, form) if gaussian else None
-        pair = seeds["encoder"], seeds["decoder"]
-        networks = build_networks(self, form.full_shape, form.width, pair, form.dtype, device)
+        own_seeds = seeds["encoder"], seeds["decoder"], seeds["posterior"]
+        *networks, own = build_networks(self, form.full_shape, form.width, own_seeds, form.dtype, device)
         named = gaussian and isinstance(self.variance, str)
         return VaeProblem(
             *networks,
@@ -48,6 +54,9 @@ class VaeFitting:
             variance=self.variance if named else "fixed",
             classes=form.classes,
             fixed=fixed,
+            posterior=posterior_kind(self.posterior),
+            own=own,
+            flow=first_flow(self, seeds["posterior"], form.dtype),
         )
 
     def _restored(self, data) -> Run:
@@ -62,7 +71,12 @@ class VaeFitting:
             )
         codes = self.n_components * (self.n_categories if problem.categories else 1)
         fixed = None if problem.fixed is None else fixed_log_variances(self.variance, self._form_of_fit())
+        noise = problem.noise if problem.implicit else None
+        kind = posterior_kind(self.posterior)
+        flow = repr(flow_leaves(self.posterior)) if kind == "flow" else "[]"
         for name, same, was in (
+            ("posterior", kind == problem.posterior and flow == repr(problem.flow), repr(problem.posterior)),
+            ("noise_size", noise is None or kind != "implicit" or noise_size(self) == noise, str(noise)),
             ("n_components", codes == problem.codes, f"{problem.codes} latents"),
             ("dtype", np.dtype(self.dtype) == problem.dtype, str(problem.dtype)),
             ("variance", fixed is None or np.array_equal(fixed, problem.fixed), "another"),
@@ -73,54 +87,6 @@ class VaeFitting:
         if data.device != problem.device:
             raise ValueError(f"X must be on {problem.device!r}, where the model is, to go on, got {data.device!r}")
         return Run(problem, Settings.of(self), seeds_of(int(state["seed"])), state["theta"], state)
-
-    def _go(self, data, names, form, run: Run, more: dict, begun: float) -> None:
-        """Steps to the end; sets the fitted attributes, then warns or raises."""
-        bar = tqdm(
-            total=data.steps_of(self.max_iter), initial=run.steps, disable=not self.verbose, desc="VAE", unit="step"
-        )
-        with bar, _backend.blas_threads(1), deferred_interrupt() as check_interrupt:
-
-            def on_piece():
-                bar.update(run.steps - bar.n)
-
-            def on_epoch():
-                means = run.means(*([0, *run.ends][-2:]))
-                val_loss = float(run.checks[-1][0]) if data.held is not None else None
-                shown = {"epoch": len(run.ends), "loss": f"{means[0]:.4f}"}
-                bar.set_postfix(shown | ({} if val_loss is None else {"val_loss": f"{val_loss:.4f}"}), refresh=False)
-                if self.callback is None:
-                    return False
-
-                def model():
-                    fitted = type(self)(**{**self.get_params(deep=False), "callback": None})
-                    fitted._finish(data, names, form, run, more, "a checkpoint")
-                    return fitted
-
-                elapsed = time.perf_counter() - begun
-                status = VaeStatus(len(run.ends), run.steps, means.tolist(), val_loss, elapsed, model)
-                return bool(self.callback(status))
-
-            run.go(data, check_interrupt, on_piece, on_epoch)
-            message = f"reached max_iter={self.max_iter}"
-            if run.error is not None:
-                message = f"ended by an error after {run.steps} steps: {run.error}"
-            elif run.interrupted:
-                message = "interrupted from the keyboard"
-            elif run.stopped:
-                message = "stopped by the callback"
-            elif run.settled:
-                message = f"no better bound of the rows for validation in {self.n_iter_no_change} epochs"
-            self._finish(data, names, form, run, more, message)
-        if run.error is not None:
-            raise run.error
-        if run.interrupted:
-            warnings.warn(
-                f"the fit was interrupted after {run.steps} steps; the model holds what was reached, and resume(X) "
-                "goes on",
-                FitInterruptedWarning,
-                stacklevel=4,
-            )
 
     def _finish(self, data, names, form, run: Run, more: dict, message: str) -> None:
         """Set the fitted attributes from where a run is."""
@@ -149,8 +115,12 @@ class VaeFitting:
             copied(own.encoder, own.encoder.parameters),
             copied(own.decoder, own.decoder.parameters),
         )
-        for name in ("log_variance_", "noise_variance_"):
+        for name in ("log_variance_", "noise_variance_", "ratio_network_", "posterior_"):
             vars(self).pop(name, None)
+        if problem.implicit:
+            self.ratio_network_ = copied(own.own[0], own.own[0].parameters)
+        if problem.flow:
+            self.posterior_ = own.copy(theta).flow_chain()
         if problem.likelihood == "gaussian" and problem.variance not in ("row", "sample"):
             log_variance = _backend.to_numpy(problem.log_variances(theta, None, average)).astype(np.float64)
             self.log_variance_ = float(log_variance[0]) if problem.variance == "shared" else log_variance
@@ -164,7 +134,7 @@ class VaeFitting:
         compiled = problem.compiled(1, False)
         for k, begin in enumerate(range(0, len(x), size)):
             rows = x[begin : begin + size]
-            eps = compiled.noise(run.seeds["likelihood"], k, size)[: len(rows), 0]
-            head = problem.decode(drawn(problem, problem.encode(rows), eps))[1]
+            eps = compiled.noise(run.seeds["likelihood"], k, size)[: len(rows), 0, : problem.drawn]
+            head = problem.decode(problem.draw(rows, eps))[1]
             total += _backend.to_numpy(head.sum(axis=0, dtype=np.float64))
         return np.clip(total / len(x), LOW, HIGH)

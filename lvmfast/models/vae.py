@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import time
-
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from lvmfast import _backend
-from lvmfast._validation import check_integer, check_rng
-from lvmfast.models._vae_checks import check_parameters
-from lvmfast.models._vae_data import as_data
 from lvmfast.models._vae_file import load_vae, save_vae
-from lvmfast.models._vae_fit import Run, Settings, VaeStatus
+from lvmfast.models._vae_fit import VaeStatus
 from lvmfast.models._vae_predictions import VaePredictions
-from lvmfast.models._vae_work import VaeFitting, seeds_of
-from lvmfast.random import seed_of
+from lvmfast.models._vae_work import VaeFitting
 
 __all__ = ["VAE", "VaeStatus"]
 
@@ -69,6 +62,20 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
         "iwae": ``log (1/L) sum_l p(x | z_l) p(z_l) / q(z_l | x)``.
     gradient : {"reparameterized", "dreg"}, default="reparameterized"
         "dreg": of "iwae" the doubly reparameterised one, whose noise does not grow with L.
+    posterior : {"gaussian", "implicit"}, bijector or list of bijectors, default="gaussian"
+        "implicit": the encoder takes rows [x, eps] with standard normal eps and gives z itself, from one head (added
+        where there is none), so that ``q(z | x)`` may have any form, but no density. A network T learns
+        ``log q(z | x) - log p(z)``, see the Notes. Bijectors: a normalizing flow, ``z = b_1(b_2(... b_k(m + exp(s / 2)
+        eps)))``, as in a Chain, of RealNVP, AffineCoupling, Planar, ``Invert(MaskedAutoregressive(...))``,
+        LearnedAffine, Permute and Identity; those that are not built start as the identity. ``KL`` is then the mean of
+        ``log q(z | x) - log p(z)`` over the draws.
+    noise_size : int, optional
+        Numbers in eps. Default: ``2 * n_components``.
+    ratio : None, "linear", list of layers or lvmfast.nn.Sequential, optional
+        T, which takes rows [x, z] and gives one number. Default: dense layers of the widths ``ratio_hidden``.
+    ratio_hidden : tuple of int, default=(256, 256)
+    ratio_steps : int, default=1
+        Updates of T in a step: the last one with all the others, those before it alone, on noise of their own.
     beta : float or callable, default=1.0
         Factor of the KL divergence (of ``log p(z) / q(z | x)`` with "iwae"), or ``beta(step)``.
     optimizer : lvmfast.nn.Adam, RMSprop or SGD, optional
@@ -80,6 +87,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
         Whether each pass over an array in memory has an order of its own.
     early_stopping : bool, default=False
         Whether to keep the parameters with the best bound of the rows for validation, and to stop without a better one.
+        An implicit posterior has an estimate in its place, which may be too high.
     validation_fraction : float, default=0.1
         Of the rows, held out for early stopping where ``validation_data`` is not given.
     n_iter_no_change : int, default=5
@@ -99,13 +107,18 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
     ----------
     encoder_, decoder_ : lvmfast.nn.Sequential
         With the fitted parameters; copies.
+    ratio_network_ : lvmfast.nn.Sequential
+        T of an implicit posterior; a copy.
+    posterior_ : Chain
+        The flow of a posterior, with the fitted parameters.
     log_variance_, noise_variance_ : float or array of shape (d,)
         Of the Gaussian likelihood where a variance belongs to all rows: a float for "shared"; for "batch" the average
         (of logarithms) over the data.
     history_ : dict of arrays
         Of every epoch the means over its rows of "loss" (minus the objective), "reconstruction" (minus log p(x | z))
         and "kl"; with validation, after the epoch and with ``beta = 1``, "val_loss", "val_reconstruction" and "val_kl"
-        (``variance="batch"``: with averages over these rows, some hundred at a time).
+        (``variance="batch"``: with averages over these rows, some hundred at a time); with an implicit posterior
+        "ratio_loss", that of T, which is log 4 where T cannot tell q from the prior.
     loss_curve_ : array
         Loss of every step, before it was taken.
     n_iter_ : int
@@ -125,12 +138,25 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
     ``decoder="linear"`` is probabilistic PCA with a Gaussian likelihood and ``variance="shared"``, factor analysis with
     ``variance="feature"`` and logistic factor analysis with "bernoulli".
 
+    ``posterior="implicit"`` is adversarial variational Bayes. With z = f(x, eps),
+
+    ``ELBO = E_eps [log p(x | z) - T*(x, z)]``, ``T* = argmin_T E_q softplus(-T(x, z)) + E_p softplus(T(x, z))``,
+
+    and T* = log q(z | x) - log p(z). Encoder and decoder descend minus this mean with T held fixed (by Proposition 2
+    the slope of E_q T* through T* is 0), the path through z counts; T descends its own loss at the same time. All
+    numbers that are reported as the bound use T in the place of T*: they are estimates, which a T that lags behind
+    makes too large or too small, no bounds. T learns the better the nearer q and p are: for many latents or sharp
+    posteriors take more ``ratio_steps`` and wider ``ratio_hidden``. Noise enters as numbers beside those of a row, so
+    that an encoder of images is one of flat rows here.
+
     References
     ----------
     Kingma & Welling (2014), "Auto-encoding variational Bayes", eq. 10 and appendix B. Burda, Grosse & Salakhutdinov
     (2016), "Importance weighted autoencoders", eq. 8. Tucker, Lawson, Gu & Maddison (2019), "Doubly reparameterized
     gradient estimators for Monte Carlo objectives", eq. 8. Higgins et al. (2017), "beta-VAE", eq. 4. Jang, Gu & Poole
-    (2017), "Categorical reparameterization with Gumbel-softmax", eq. 2.
+    (2017), "Categorical reparameterization with Gumbel-softmax", eq. 2. Mescheder, Nowozin & Geiger (2017),
+    "Adversarial variational Bayes", eq. 3.3, propositions 1 and 2, algorithm 1. Rezende & Mohamed (2015), "Variational
+    inference with normalizing flows", eq. 13 to 15.
 
     Examples
     --------
@@ -162,6 +188,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
         n_samples=1,
         objective="elbo",
         gradient="reparameterized",
+        posterior="gaussian",
+        noise_size=None,
+        ratio=None,
+        ratio_hidden=(256, 256),
+        ratio_steps=1,
         beta=1.0,
         optimizer=None,
         batch_size=100,
@@ -190,6 +221,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
         self.n_samples = n_samples
         self.objective = objective
         self.gradient = gradient
+        self.posterior = posterior
+        self.noise_size = noise_size
+        self.ratio = ratio
+        self.ratio_hidden = ratio_hidden
+        self.ratio_steps = ratio_steps
         self.beta = beta
         self.optimizer = optimizer
         self.batch_size = batch_size
@@ -238,17 +274,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
         NonFiniteError
             If a bound or a gradient is not finite; the error names the row.
         """
-        begun = time.perf_counter()
-        check_parameters(self)
-        seed = seed_of(self.random_state if self.random_state is None else check_rng(self.random_state))
-        form = self._form()
-        data, names = as_data(self, X, form, seed=seed, n_total=n_total, validation=validation_data)
-        problem = self._first_problem(form, seed, data.device)
-        run = Run(
-            problem, Settings.of(self), seeds_of(seed), problem.initial(data.moments() if problem.n_free else None)
-        )
-        more = {"seed": np.array(seed, np.uint64), "mark": data.mark(), "batch_size": np.array(self.batch_size)}
-        self._go(data, names, form, run, more, begun)
+        self._fit(X, validation_data, n_total)
         return self
 
     @_backend.memory_errors
@@ -271,34 +297,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
         -------
         self : VAE
         """
-        begun = time.perf_counter()
-        check_is_fitted(self)
-        if max_iter is not None and check_integer(max_iter, "max_iter", 1) < self.n_iter_:
-            raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {max_iter}")
-        model = copy.copy(self)
-        if max_iter is not None:
-            model.max_iter = max_iter
-        check_parameters(model)
-        state = self._state
-        if int(state["batch_size"]) not in (self.batch_size, 0):
-            raise ValueError(
-                f"batch_size must be that of the fit to go on, {int(state['batch_size'])}, got {self.batch_size}"
-            )
-        place = {name[7:]: value for name, value in state.items() if name.startswith("source.")}
-        form, seed = self._form_of_fit(), int(state["seed"])
-        data, names = as_data(
-            model, X, form, seed=seed, n_total=n_total, validation=validation_data, state=place or None, reset=False
-        )
-        mark = data.mark()
-        if len(state["mark"]) and not np.array_equal(mark, state["mark"]):
-            raise ValueError("X must be the data of the fit to resume it, got others; fit anew, or use partial_fit")
-        if (data.held is None) != (len(state["checks"]) == 0) and self.n_iter_:
-            rule = "be that of the fit" if data.held is None else "be None, as in the fit,"
-            raise ValueError(f"validation_data must {rule} to resume it, got {'none' if data.held is None else 'some'}")
-        run = model._restored(data)
-        self.max_iter = model.max_iter
-        more = {"seed": state["seed"], "mark": mark, "batch_size": np.array(self.batch_size)}
-        self._go(data, names, form, run, more, begun)
+        self._resume(X, max_iter, validation_data, n_total)
         return self
 
     @_backend.memory_errors
@@ -315,22 +314,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, VaeFitting, VaePredictions, Transform
         -------
         self : VAE
         """
-        check_parameters(self)
-        first = not hasattr(self, "_state")
-        seed = seed_of(self.random_state if self.random_state is None else check_rng(self.random_state))
-        seed = seed if first else int(self._state["seed"])
-        form = self._form() if first else self._form_of_fit()
-        data, names = as_data(self, X, form, seed=seed, reset=first, piece=True)
-        if first:
-            problem = self._first_problem(form, seed, data.device)
-            start = problem.initial(data.moments() if problem.n_free else None)
-            run = Run(problem, Settings.of(self), seeds_of(seed), start)
-        else:
-            run = self._restored(data)
-        with _backend.blas_threads(1):
-            run.batch(data)
-        more = {"seed": np.array(seed, np.uint64), "mark": np.empty(0), "batch_size": np.array(0), "piece": True}
-        self._finish(data, names, form, run, more, "partial_fit")
+        self._partial_fit(X)
         return self
 
     def save(self, path) -> None:

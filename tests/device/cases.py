@@ -84,7 +84,7 @@ class Device:
         if isinstance(result, (tuple, list)):
             parts = [self.fetched(part, f"{name}[{i}]") for i, part in enumerate(result)]
             return {key: value for part in parts for key, value in part.items()}
-        if result is None or isinstance(result, (bool, int, float, str)):
+        if result is None or isinstance(result, (bool, int, float, str, np.generic)):
             return {name: result}
         assert isinstance(result, self.xp.ndarray), f"{name} is a {type(result)}"
         return {name: self.fetch(result)}

@@ -8,11 +8,14 @@ import zlib
 import numpy as np
 import pytest
 from device.cases import Device, compare, flat, same_bits
+from device.flow_cases import FLOWS
 from device.gp_classifier_cases import GP_CLASSIFIER
 from device.gplvm_cases import GPLVM, searched
 from device.gpr_cases import GPR
+from device.implicit_cases import IMPLICIT
 from device.logistic_cases import LOGISTIC
 from device.network_cases import NETWORKS
+from device.ratio_cases import RATIO
 from device.sgpr_cases import SGPR
 from device.svgp_cases import SVGP
 from device.vae_cases import VAE
@@ -28,8 +31,11 @@ CASES |= {f"logistic: {name}": case for name, case in LOGISTIC.items()}
 CASES |= {f"PolyaGammaGPClassifier: {name}": case for name, case in GP_CLASSIFIER.items()}
 CASES |= {f"SGPR: {name}": case for name, case in SGPR.items()}
 CASES |= {f"network: {name}": case for name, case in NETWORKS.items()}
+CASES |= {f"density ratio: {name}": case for name, case in RATIO.items()}
 CASES |= {f"SVGP: {name}": case for name, case in SVGP.items()}
 CASES |= {f"VAE: {name}": case for name, case in VAE.items()}
+CASES |= {f"implicit: {name}": case for name, case in IMPLICIT.items()}
+CASES |= {f"flow: {name}": case for name, case in FLOWS.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 

@@ -6,6 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
+from device.bijector_cases import BIJECTORS
 from device.cases import Device, compare, flat, same_bits
 from device.kernel_cases import EDGES, KERNELS, NODES, numbers
 from device.likelihood_cases import LIKELIHOODS
@@ -16,7 +17,7 @@ from reference import covariances as oracle
 
 from lvmfast import kernels, likelihoods
 
-CASES = LINALG | UPDATES | KERNELS | LIKELIHOODS | POLYA_GAMMA
+CASES = LINALG | UPDATES | KERNELS | LIKELIHOODS | POLYA_GAMMA | BIJECTORS
 
 
 def arguments_of(name, dtype):

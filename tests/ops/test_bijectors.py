@@ -121,7 +121,7 @@ def test_shapes_and_types(method):
     A = np.arange(1.0, 7.0).reshape(2, 3)
     np.testing.assert_array_equal(function(A.T), function(A).T)
     np.testing.assert_array_equal(function(A[:, ::2]), function(A)[:, ::2])
-    with pytest.raises(TypeError, match="[uy] must hold real numbers, got dtype complex128"):
+    with pytest.raises(TypeError, match="[xy] must hold real numbers, got dtype complex128"):
         function(1j)
 
 

@@ -187,11 +187,11 @@ def test_ordered(rng):
     assert (np.diff(y) > 0).all()
     np.testing.assert_allclose(ordered.inverse(y), u, rtol=1e-13)
     np.testing.assert_allclose(ordered.vjp(u, c), differences(lambda a: c @ ordered.forward(a), u), rtol=1e-8)
-    np.testing.assert_array_equal(ordered.forward_log_det(u), [0, *u[1:]])
+    np.testing.assert_allclose(ordered.forward_log_det(u), u[1:].sum(), rtol=1e-14)
     with pytest.raises(ValueError, match="y must ascend"):
         ordered.inverse([1.0, 1.0])
-    with pytest.raises(ValueError, match=r"u must have shape \(k,\)"):
-        ordered.forward([[1.0]])
+    with pytest.raises(ValueError, match="x must have at least 1 dimensions"):
+        ordered.forward(1.0)
     assert (
         ordered == bijectors.Ordered() and hash(ordered) == hash(bijectors.Ordered()) and repr(ordered) == "Ordered()"
     )

@@ -1,0 +1,177 @@
+"""Density ratios by classification and by kernels: ``lvmfast demo density-ratio``.
+
+    r(x) = p(x) / q(x),  p = N(1, 1),  q = N(0, 4),  log r(x) = log 2 - (x - 1)^2 / 2 + x^2 / 8
+
+The example of Tiao's text on density ratio estimation for KL divergence minimization between implicit distributions:
+a network 1-16-32-1 learns from samples alone to tell p from q, by RMSprop with all rows in every step; its logit is
+log r, the mean of which over p is the KL divergence, and its loss can be no less than log 4 - 2 JS(p, q).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lvmfast import plot
+from lvmfast.demos._report import finish
+from lvmfast.distributions import Normal
+from lvmfast.divergences import divergence, monte_carlo_f_divergence
+from lvmfast.models import DensityRatio
+
+P, Q = Normal(1.0, 1.0), Normal(0.0, 2.0)
+NAMES = {
+    "KL(p | q)": "kl",
+    "KL(q | p)": "reverse_kl",
+    "Jensen-Shannon": "js",
+    "total variation": "total_variation",
+    "squared Hellinger": "squared_hellinger",
+    "Pearson χ²": "pearson_chi2",
+}
+KERNELS = {"uLSIF": "ulsif", "RuLSIF": "rulsif", "KLIEP": "kliep"}
+
+
+def log_ratio(x) -> np.ndarray:
+    """What is to be found."""
+    return P.log_prob(x) - Q.log_prob(x)
+
+
+def run(*, output="lvmfast-demo/density-ratio", seed=0, n=5000, max_iter=500, seeds=5, quiet=False) -> dict:
+    """Learn the ratio, say what came out and write the pictures to ``output``; returns what was measured."""
+    X_p, X_q, fresh_p, fresh_q = samples(n, seed)
+    model = classifier(max_iter, seed, verbose=not quiet).fit(X_p, X_q)
+    kernels = {name: DensityRatio(method, random_state=seed).fit(X_p, X_q) for name, method in KERNELS.items()}
+    x = np.linspace(-6.0, 6.0, 601)
+    figures = {
+        "densities": densities(x),
+        "classifier": class_posterior(x, model, X_p, X_q),
+        "ratio": ratios(x, model),
+        "loss": losses(model.loss_curve_, exact_loss(X_p, X_q)),
+        "kernels": kernel_ratios(x, kernels),
+    }
+    numbers = table(model, fresh_p, fresh_q, n, seed)
+    found = [float(model.divergence("kl"))]
+    for k in range(1, seeds):
+        again = samples(n, seed + k)[:2]
+        found.append(float(classifier(max_iter, seed + k).fit(*again).divergence("kl")))
+    if seeds > 1:
+        numbers[f"KL(p | q) by classifiers, mean of seeds {seed} to {seed + seeds - 1}"] = f"{np.mean(found):.4f}"
+    last = model.loss_curve_[-min(100, max_iter) :]
+    numbers["loss, mean of the last epochs"] = f"{np.mean(last):.4f}"
+    numbers["  log 4 - 2 JS(p, q), the least for ever more rows"] = f"{least_loss():.4f}"
+    numbers["  loss of the exact ratio on these rows"] = f"{exact_loss(X_p, X_q):.4f}"
+    of_q = Q.sample(100_000, rng=seed)
+    truth = np.exp(log_ratio(of_q))
+    numbers["mean over q of (r - truth)²: classifier"] = f"{np.mean((model.ratio(of_q[:, None]) - truth) ** 2):.4f}"
+    for name, kernel in kernels.items():
+        error, kl = np.mean((kernel.ratio(of_q[:, None]) - truth) ** 2), kernel.divergence("kl", fresh_p, fresh_q)
+        numbers[f"  {name}, {len(kernel.expansion_.centers)} kernels"] = f"{error:.4f}   KL(p | q) = {kl:.4f}"
+    return {"model": model, "kernels": kernels, "kl": found} | finish(output, figures, numbers, quiet)
+
+
+def samples(n: int, seed: int) -> list[np.ndarray]:
+    """Rows of p and q to learn from, and as many to test on."""
+    rng = np.random.default_rng(seed)
+    return [distribution.sample(n, rng=rng)[:, None] for distribution in (P, Q, P, Q)]
+
+
+def classifier(max_iter: int, seed: int, **options) -> DensityRatio:
+    """The text's: hidden layers of 16 and 32, rectifiers, RMSprop, rows as they are."""
+    return DensityRatio(hidden=(16, 32), standardize=False, max_iter=max_iter, random_state=seed, **options)
+
+
+def least_loss() -> float:
+    """Of a classifier of infinitely many rows, both terms of the cross-entropy added."""
+    return math.log(4) - 2 * divergence("js", P, Q)
+
+
+def exact_loss(X_p, X_q) -> float:
+    """The cross-entropy of the exact class-posterior on some rows."""
+    return float(np.logaddexp(0, -log_ratio(X_p)).mean() + np.logaddexp(0, log_ratio(X_q)).mean())
+
+
+def table(model, fresh_p, fresh_q, n: int, seed: int) -> dict:
+    """Divergences: exact, by sampling with the densities, and by the classifier without."""
+    heads = ("exact", "Monte Carlo", "classifier", "new rows", "lower bound")
+    rows = {f"{n:,} samples": "".join(f"{head:<19}" for head in heads).rstrip()}
+    for k, (name, f) in enumerate(NAMES.items()):
+        cells = [f"{divergence(f, P, Q):<19.6f}"]
+        form = "p" if f == "kl" else "q"
+        rng = np.random.default_rng([seed, k])
+        estimates = [monte_carlo_f_divergence(f, P, Q, n, samples_from=form, rng=rng)]
+        estimates += [model.divergence(f), model.divergence(f, fresh_p, fresh_q)]
+        if f != "total_variation":
+            estimates.append(model.divergence(f, fresh_p, fresh_q, estimator="bound"))
+        cells += [f"{estimate:.4f} ± {estimate.standard_error:<10.4f}" for estimate in estimates]
+        rows[f"  {name}"] = "".join(cells).rstrip()
+    rows["  the text's KL(p | q)"] = f"{'0.443147':<19}{'0.4467':<19}{'0.4571':<19}".rstrip()
+    return rows
+
+
+# Pictures.
+
+
+def densities(x):
+    """p, q and their ratio."""
+    lines = {"p(x)": P.prob, "q(x)": Q.prob, "r(x) = p(x) / q(x)": np.exp(log_ratio(x))}
+    ax = plot.curves(x, lines, filled=("p(x)", "q(x)"), ylabel="density; ratio")
+    ax.set_ylim(0, None)
+    return ax.figure
+
+
+def class_posterior(x, model, X_p, X_q, count: int = 300):
+    """P(y = 1 | x), learned and exact, between samples with label 1 above and 0 below."""
+    lines = {
+        "p / (p + q)": 1 / (1 + np.exp(-log_ratio(x))),
+        "classifier": model.predict_proba(x[:, None])[:, 1],
+    }
+    ax = plot.curves(x, lines, ylabel="P(y = 1 | x)")
+    for k, (rows, label) in enumerate(((X_p, "samples of p, y = 1"), (X_q, "samples of q, y = 0"))):
+        rows = rows[:count, 0]
+        marks = {"color": plot.COLORS[2 + k], "mew": 0.8, "alpha": 0.7, "label": label}
+        ax.plot(rows, np.full(len(rows), 1.06 if k == 0 else -0.06), "|", ms=9, **marks)
+    ax.set_ylim(-0.12, 1.12)
+    ax.legend(frameon=False, loc="center left")
+    return ax.figure
+
+
+def ratios(x, model):
+    """Learned and exact ratio and its logarithm."""
+    figure, ax = plot.new_figure((10, 4.2))
+    ax.remove()
+    first, second = figure.subplots(1, 2)
+    s, exact = model.log_ratio(x[:, None]), log_ratio(x)
+    plot.curves(x, {"exact": np.exp(exact), "classifier": np.exp(s)}, ylabel="r(x)", ax=first)
+    plot.curves(x, {"exact": exact, "classifier": s}, ylabel="log r(x)", ax=second)
+    second.set_ylim(exact.min() - 1, 2.5)
+    return figure
+
+
+def losses(curve, exact: float):
+    """Loss of every epoch, the least loss, and how often which loss came about."""
+    figure, ax = plot.new_figure((8, 4.8))
+    ax.remove()
+    first, second = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
+    first.plot(np.arange(1, len(curve) + 1), curve, color=plot.COLORS[0], label="classifier")
+    second.hist(curve, np.linspace(curve.min(), curve.max(), 81), orientation="horizontal", color=plot.COLORS[0])
+    for ax in (first, second):
+        ax.axhline(least_loss(), color="k", ls="--", lw=1, label="log 4 - 2 JS(p, q)")
+        ax.axhline(exact, color=plot.COLORS[1], ls=":", lw=1.5, label="exact ratio on these rows")
+    first.set(xlabel="epoch", ylabel="loss: cross-entropy of both classes (nats)", xlim=(0, len(curve)))
+    second.set_xlabel("epochs")
+    first.legend(frameon=False)
+    return figure
+
+
+def kernel_ratios(x, models):
+    """Ratios of the kernel methods beside the exact one, and what is wrong with them."""
+    figure, ax = plot.new_figure((10, 4.2))
+    ax.remove()
+    first, second = figure.subplots(1, 2)
+    exact = np.exp(log_ratio(x))
+    found = {name: model.ratio(x[:, None]) for name, model in models.items()}
+    plot.curves(x, {"exact": exact} | found, ylabel="r(x)", ax=first)
+    plot.curves(x, {"": np.zeros_like(x)} | {name: r - exact for name, r in found.items()}, ax=second)
+    second.set_ylabel("r(x) less the exact one")
+    second.legend().remove()
+    return figure
