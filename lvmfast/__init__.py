@@ -1,6 +1,7 @@
 """lvmfast: a compiled backend for latent-variable models."""
 
 from lvmfast import (
+    bayesopt,
     bijectors,
     datasets,
     distributions,
@@ -43,6 +44,7 @@ __all__ = [
     "SVGP",
     "VAE",
     "__version__",
+    "bayesopt",
     "bijectors",
     "datasets",
     "distributions",

@@ -1,0 +1,5 @@
+"""Bayesian optimization: acquisition functions of a Gaussian process, and the loop that uses them."""
+
+from lvmfast.bayesopt._acquisition import Acquisition
+
+__all__ = ["Acquisition"]
