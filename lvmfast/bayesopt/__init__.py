@@ -1,5 +1,24 @@
 """Bayesian optimization: acquisition functions of a Gaussian process, and the loop that uses them."""
 
 from lvmfast.bayesopt._acquisition import Acquisition
+from lvmfast.bayesopt._analytic import (
+    ExpectedImprovement,
+    LogExpectedImprovement,
+    LowerConfidenceBound,
+    ProbabilityOfImprovement,
+)
+from lvmfast.bayesopt._maximize import Maximum, maximize
+from lvmfast.bayesopt._monte_carlo import MonteCarloExpectedImprovement
+from lvmfast.bayesopt._thompson import ThompsonSampling
 
-__all__ = ["Acquisition"]
+__all__ = [
+    "Acquisition",
+    "ExpectedImprovement",
+    "LogExpectedImprovement",
+    "LowerConfidenceBound",
+    "Maximum",
+    "MonteCarloExpectedImprovement",
+    "ProbabilityOfImprovement",
+    "ThompsonSampling",
+    "maximize",
+]
