@@ -9,7 +9,7 @@ from scipy.stats import qmc
 
 from lvmfast.bayesopt._space import Space
 
-__all__ = ["DESIGNS", "draw_design"]
+__all__ = ["DESIGNS", "draw_design", "draw_from"]
 
 MAX_DRAWS = 20_000  # before a constraint is said to leave nothing
 
@@ -63,3 +63,15 @@ def draw_design(space: Space, n: int, kind: str, rng, accept) -> list[list]:
             "dimensions to where it holds"
         )
     return list(chosen.values())
+
+
+def draw_from(space: Space, points: list[list], n: int, kind: str, rng) -> list[list]:
+    """At most n of a list of different points: the nearest to each of a design that was not taken yet."""
+    U = space.transform(points)
+    targets = space.transform(space.quantile(DESIGNS[kind](space, n, rng)))
+    chosen: list[int] = []
+    for target in targets[: min(n, len(points))]:
+        distance = np.square(U - target).sum(axis=1)
+        distance[chosen] = np.inf
+        chosen.append(int(np.argmin(distance)))
+    return [points[i] for i in chosen]
