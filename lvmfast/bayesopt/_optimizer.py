@@ -12,9 +12,9 @@ from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import check_choice, check_integer, check_rng
 from lvmfast.bayesopt import _registry
 from lvmfast.bayesopt._analytic import LowerConfidenceBound
-from lvmfast.bayesopt._design import DESIGNS, draw_design
+from lvmfast.bayesopt._design import DESIGNS, draw_design, draw_from
 from lvmfast.bayesopt._optimizer_file import load_optimizer, save_optimizer
-from lvmfast.bayesopt._records import Observation, Records, as_value, observation_of
+from lvmfast.bayesopt._records import Records, as_value, observation_of
 from lvmfast.bayesopt._regression import Regression, believing, check_template
 from lvmfast.bayesopt._space import Space
 from lvmfast.exceptions import SpaceExhaustedError
@@ -353,7 +353,9 @@ class Optimizer:
             point = points[int(np.argmax(mean(self.space.transform(points))))]
         else:
             constraint = None if self.constraint is None else self._each(self._is_allowed)
-            maximum = mean.maximize(x0=model.X_train_, feasible=constraint, project=self._project, random_state=0)
+            maximum = mean.maximize(
+                x0=model.X_train_, feasible=constraint, project=self._project, n_starts=4, random_state=0
+            )
             point = self.space.inverse_transform(maximum.x[None])[0]
         place = self.space.transform([point])
         value = float(self._regression.fit.outputs.restore(model.predict(place)[0]))
