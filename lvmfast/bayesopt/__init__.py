@@ -7,6 +7,7 @@ from lvmfast.bayesopt._analytic import (
     LowerConfidenceBound,
     ProbabilityOfImprovement,
 )
+from lvmfast.bayesopt._knowledge_gradient import KnowledgeGradient, SimulatedOutcomes
 from lvmfast.bayesopt._maximize import Maximum, maximize
 from lvmfast.bayesopt._minimize import minimize
 from lvmfast.bayesopt._monte_carlo import MonteCarloExpectedImprovement
@@ -19,6 +20,7 @@ __all__ = [
     "Categorical",
     "ExpectedImprovement",
     "Integer",
+    "KnowledgeGradient",
     "LogExpectedImprovement",
     "LowerConfidenceBound",
     "Maximum",
@@ -26,6 +28,7 @@ __all__ = [
     "Optimizer",
     "ProbabilityOfImprovement",
     "Real",
+    "SimulatedOutcomes",
     "Space",
     "ThompsonSampling",
     "maximize",
