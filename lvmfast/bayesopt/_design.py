@@ -14,12 +14,17 @@ __all__ = ["DESIGNS", "draw_design", "draw_from"]
 MAX_DRAWS = 20_000  # before a constraint is said to leave nothing
 
 
+def _seed(rng) -> int:
+    """A number, as SciPy's engines take children of a generator, which are no part of its saved state."""
+    return int(rng.integers(2**31))
+
+
 def _sobol(space: Space, n: int, rng) -> np.ndarray:
-    return qmc.Sobol(len(space), scramble=True, seed=rng).random_base2(math.ceil(math.log2(n)))
+    return qmc.Sobol(len(space), scramble=True, seed=_seed(rng)).random_base2(math.ceil(math.log2(n)))
 
 
 def _latin(space: Space, n: int, rng) -> np.ndarray:
-    return qmc.LatinHypercube(len(space), seed=rng).random(n)
+    return qmc.LatinHypercube(len(space), seed=_seed(rng)).random(n)
 
 
 def _random(space: Space, n: int, rng) -> np.ndarray:

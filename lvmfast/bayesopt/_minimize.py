@@ -158,6 +158,7 @@ class _Run:
         begun, message = time.monotonic(), f"{n_calls} calls were made"
         with tqdm(total=n_calls, initial=self.n_done, disable=not verbose, desc="minimize") as bar:
             try:
+                result = self.optimizer.result()  # a run that goes on first fits what it had not when it was saved
                 while self.n_done < n_calls:
                     if time.monotonic() - begun > time_limit:
                         message = f"the time limit of {time_limit:g} s is over"
@@ -170,13 +171,12 @@ class _Run:
                     if self.callback is not None and self.callback(result):
                         message = "stopped by the callback"
                         break
-                result = self.optimizer.result()
             except SpaceExhaustedError:
                 result, message = self.optimizer.result(), "every point of the space was evaluated"
             except KeyboardInterrupt:
                 result, message = self.optimizer._summary(), "interrupted from the keyboard"
                 result.success = False
-        if result.x is None:
+        if result.errors and result.x is None:
             message += f"; none of them gave a finite value, the first because {result.errors[0][1]}"
         result.message = message
         if message.startswith("interrupted"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 
@@ -276,8 +277,8 @@ class Optimizer:
             space : Space
             success, message
                 Whether anything finite was observed.
-            random_state : dict
-                State of the generator.
+            random_state : numpy.random.Generator
+                As it is now; a copy.
         """
         if len(self._records) >= self.n_initial_points:
             self._update()
@@ -339,7 +340,7 @@ class Optimizer:
             space=self.space,
             success=best is not None,
             message=f"{len(self._records)} observations" + (f", {n_failed} failed" if n_failed else ""),
-            random_state=self._rng.bit_generator.state,
+            random_state=copy.deepcopy(self._rng),
         )
 
     def _lowest_mean(self) -> _Lowest | None:

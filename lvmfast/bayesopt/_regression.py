@@ -168,7 +168,10 @@ def _fit(model: GPR, U: np.ndarray, z: np.ndarray) -> GPR:
 
 
 def _extended(model: GPR, U: np.ndarray, z: np.ndarray) -> GPR:
-    """More observations and the same parameters, with more jitter where the factor needs it."""
+    """More observations and the same parameters.
+
+    Where the factor cannot take them it is built anew with jitter, and so are the coefficients of the mean.
+    """
     try:
         return model.condition_on(U, z)
     except NotPositiveDefiniteError:
