@@ -50,9 +50,9 @@ class KnowledgeGradient(Acquisition):
     ``tau_{n+1}^(m) = min_x mu_n(x) + sigma~(x, x_c) xi_m``,
 
     with ``sigma~(x, x_c) = k_n(x, x_c) / sqrt(k_n(x_c, x_c) + noise)``, standard normal ``xi_m``, and minima over the
-    box. Every minimum is searched by a quasi-Newton method from the best of many points, and then from the minimizers of
-    the other outcomes. The same ``xi_m`` serve every candidate, so that the estimate is a function of the candidate with
-    a gradient: that at fixed minimizers (envelope theorem).
+    box. Every minimum is searched by a quasi-Newton method from the best of many points, and then from the minimizers
+    of the other outcomes. The same ``xi_m`` serve every candidate, so that the estimate is a function of the candidate
+    with a gradient: that at fixed minimizers (envelope theorem).
 
     Parameters
     ----------
