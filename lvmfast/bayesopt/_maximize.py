@@ -182,8 +182,10 @@ class _Search:
             return X
         points = X.reshape(-1, X.shape[2])
         answer = as_float_array(self.project(points.copy()), "project(X)").astype(np.float64)
-        if answer.shape != points.shape or not np.isfinite(answer).all():
-            raise ValueError(f"project must return finite points of shape {points.shape}, got {answer.shape}")
+        if answer.shape != points.shape:
+            raise ValueError(f"project must return points of shape {points.shape}, got {answer.shape}")
+        if not np.isfinite(answer).all():
+            raise ValueError("project must return finite points, got NaN or infinity")
         return answer.reshape(X.shape)
 
     def allowed(self, X) -> np.ndarray:
@@ -297,5 +299,6 @@ def _check_x0(x0, acquisition) -> np.ndarray:
     inside = ((array >= lower) & (array <= upper)).all(axis=2)
     if not inside.all():
         row = int(np.argmin(inside.all(axis=1)))
-        raise ValueError(f"x0 must be finite and within the bounds, got {array[row].tolist()} at row {row}")
+        got = (array[row, 0] if q == 1 else array[row]).tolist()
+        raise ValueError(f"x0 must be finite and within the bounds, got {got} at row {row}")
     return array

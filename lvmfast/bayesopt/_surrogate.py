@@ -178,7 +178,7 @@ class Joint:
         self.mean = np.empty((m, p + q))
         self.mean[:, p:] = mean.reshape(m, q)
         self.covariance = np.empty((m, p + q, p + q))
-        V = self._half.T.reshape(m, q, -1)
+        V = self._half.T.reshape(m, q, len(self._half))
         own = self.covariance[:, p:, p:]
         for k, candidate in enumerate(X):
             own[k] = surrogate.prior_covariance(candidate)
@@ -199,8 +199,8 @@ class Joint:
         both = covariance_bar + covariance_bar.swapaxes(1, 2)
         own = np.ascontiguousarray(both[:, p:, p:])
         mean_bar = np.ascontiguousarray(mean_bar[:, p:]).reshape(-1)
-        W = surrogate.weights(self._half).T.reshape(m, q, -1)
-        cotangent = -(there(own) @ W).reshape(m * q, -1)
+        W = surrogate.weights(self._half).T.reshape(m, q, len(self._half))
+        cotangent = -(there(own) @ W).reshape(m * q, W.shape[2])
         cotangent += there(mean_bar)[:, None] * surrogate.posterior.alpha[:, 0]
         tree, theta = surrogate.kernel.tree, surrogate.theta
         gradient = np.empty((m, q, d))
