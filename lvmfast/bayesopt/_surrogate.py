@@ -133,9 +133,9 @@ class Marginals:
     """
 
     def __init__(self, surrogate: Surrogate, X: np.ndarray):
-        self._surrogate, self._X = surrogate, X
-        self.mean, self._half = surrogate.mean_and_half(X)
-        prior = _backend.cpu.gram_diagonal(surrogate.kernel.tree, surrogate.theta, X)
+        self._surrogate, self._X = surrogate, np.ascontiguousarray(X)
+        self.mean, self._half = surrogate.mean_and_half(self._X)
+        prior = _backend.cpu.gram_diagonal(surrogate.kernel.tree, surrogate.theta, self._X)
         self.variance = np.maximum(prior - to_numpy(column_squares(self._half)), 0.0)
 
     def pull(self, mean_bar: np.ndarray, variance_bar: np.ndarray) -> np.ndarray:
@@ -170,6 +170,7 @@ class Joint:
     """
 
     def __init__(self, surrogate: Surrogate, X: np.ndarray, fixed: FixedPoints | None):
+        X = np.ascontiguousarray(X)
         self._surrogate, self._X, self._fixed = surrogate, X, fixed
         m, q, d = X.shape
         p = 0 if fixed is None else len(fixed.points)

@@ -106,6 +106,15 @@ def test_marginals(node, mean):
     assert_near(d_variance, differences(lambda X: surrogate.mean_and_variance(X)[1].sum(), PLACES), near)
 
 
+def test_views_are_taken_as_they_lie():
+    surrogate = Surrogate(MODEL)
+    wide = np.random.default_rng(7).uniform(-2, 2, (4, 3, D))
+    for a, b in zip(surrogate.gradients(wide[:, 1]), surrogate.gradients(wide[:, 1].copy()), strict=True):
+        np.testing.assert_array_equal(a, b)
+    view = np.ascontiguousarray(wide.swapaxes(1, 2)).swapaxes(1, 2)
+    np.testing.assert_array_equal(surrogate.joint(view).covariance, surrogate.joint(wide).covariance)
+
+
 def test_many_candidates_are_taken_in_turns(monkeypatch):
     surrogate = Surrogate(MODEL)
     whole = surrogate.mean_and_variance(PLACES)
