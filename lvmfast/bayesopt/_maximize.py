@@ -231,7 +231,7 @@ class _Search:
         return chosen
 
     def spread_of(self, scores) -> float:
-        """The best score less the ninth decile; where that is 0, the size of the best, or 1. Of logarithms 10 at most."""
+        """The best score less the ninth decile, of logarithms 10 at most; where it is 0, the size of the best, or 1."""
         finite = scores[np.isfinite(scores)]
         if not len(finite):
             return 1.0

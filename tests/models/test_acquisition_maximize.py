@@ -64,6 +64,13 @@ def test_in_a_plane(name):
     assert (best.x >= 0).all() and (best.x <= 5).all()
 
 
+@pytest.mark.parametrize("source", [np.random.default_rng, np.random.RandomState])
+def test_any_generator_will_do(source):
+    ours = bayesopt.MonteCarloExpectedImprovement(MODEL, LINE, q=1, n_samples=16, random_state=source(0))
+    first, second = (ours.maximize(random_state=source(1)) for _ in range(2))
+    np.testing.assert_array_equal(first.x, second.x)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_never_worse_than_a_candidate(name):
     ours = KINDS[name](MODEL, LINE)
