@@ -1,6 +1,29 @@
 """Bayesian optimization: acquisition functions of a Gaussian process, and the loop that uses them."""
 
 from lvmfast.bayesopt._acquisition import Acquisition
+from lvmfast.bayesopt._analytic import (
+    ExpectedImprovement,
+    LogExpectedImprovement,
+    LowerConfidenceBound,
+    ProbabilityOfImprovement,
+)
+from lvmfast.bayesopt._discrete import DiscreteKnowledgeGradient
 from lvmfast.bayesopt._knowledge_gradient import KnowledgeGradient, SimulatedOutcomes
+from lvmfast.bayesopt._maximize import Maximum, maximize
+from lvmfast.bayesopt._monte_carlo import MonteCarloExpectedImprovement
+from lvmfast.bayesopt._thompson import ThompsonSampling
 
-__all__ = ["Acquisition", "KnowledgeGradient", "SimulatedOutcomes"]
+__all__ = [
+    "Acquisition",
+    "DiscreteKnowledgeGradient",
+    "ExpectedImprovement",
+    "KnowledgeGradient",
+    "LogExpectedImprovement",
+    "LowerConfidenceBound",
+    "Maximum",
+    "MonteCarloExpectedImprovement",
+    "ProbabilityOfImprovement",
+    "SimulatedOutcomes",
+    "ThompsonSampling",
+    "maximize",
+]

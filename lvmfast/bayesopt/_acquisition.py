@@ -69,3 +69,10 @@ class Acquisition:
     def _value_and_gradient(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values (m,) and gradients (m, q, d) at X (m, q, d)."""
         raise NotImplementedError
+
+    def _objective(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`maximize` climbs, with its gradient: the value; a subclass may take a logarithm of it instead."""
+        return self._value_and_gradient(X)
+
+    def _objective_value(self, X: np.ndarray) -> np.ndarray:
+        return self._value(X)

@@ -10,6 +10,8 @@ Wilson et al. (2020), "Efficiently sampling functions from Gaussian process post
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import special
 
@@ -107,6 +109,32 @@ class Features:
             psi *= a + X @ B
         return psi
 
+    def derivative(self, X: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Of ``self(X) @ weights`` by X (n, q), shape (n, q, columns of weights)."""
+        if self.parts is not None:
+            total = np.zeros((len(X), X.shape[1], weights.shape[1]))
+            begin = 0
+            for part in self.parts:
+                end = begin + part.count()
+                total += part.derivative(X, weights[begin:end])
+                begin = end
+            return total
+        scaled = weights * (self.weight / np.sqrt(len(self.weight)))[:, None]
+        linear = [a + X @ B for a, B in self.forms]
+        total, wave = 0.0, np.ones((len(X), len(scaled)))
+        if self.phase is not None:
+            angle = X @ self.omega + self.phase
+            total = _slopes(math.prod(linear, start=-np.sin(angle)), self.omega, scaled)
+            wave = np.cos(angle) if self.forms else wave
+        for k, (_, B) in enumerate(self.forms):
+            total += _slopes(math.prod(linear[:k] + linear[k + 1 :], start=wave), B, scaled)
+        return np.broadcast_to(total, (len(X), X.shape[1], scaled.shape[1]))
+
+
+def _slopes(factor: np.ndarray, forms: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """``sum_j factor[n, j] forms[k, j] weights[j, s]``, shape (n, k, s)."""
+    return np.stack([factor @ (form[:, None] * weights) for form in forms], axis=1)
+
 
 def has_white(kernel) -> bool:
     """Whether a factor is White: then the kernel adds nothing to functions."""
@@ -156,17 +184,37 @@ class PosteriorPaths:
 
     def __call__(self, X) -> np.ndarray:
         """Values at X (n, q): shape (n_samples, n), or (n_samples, n, d) for several outputs."""
-        check_columns(X, self._names)
-        given = X
-        X = as_matrix(to_numpy(X), "X", columns=self._rows.shape[1], dtype=np.float64)
+        given, X = X, self._points(X)
         values = to_numpy(self._kernel.matmul(self._there(X), self._rows, self._correction))
-        rows = max(1, CHUNK // max(1, self._features.count()))
-        for begin in range(0, len(X), rows):
-            part = slice(begin, begin + rows)
+        for part in self._chunks(len(X)):
             values[part] += self._features(X[part]) @ self._weights
         values = np.moveaxis(values.reshape(len(X), self.n_samples, self._d), 1, 0) + self._mean(X, self._d)
         values = values.astype(self._dtype, copy=False)
         return like(values[:, :, 0] if self._single else values, given)
+
+    def gradient(self, X) -> np.ndarray:
+        """Derivatives of the values by X (n, q): shape (n_samples, n, q), or (n_samples, n, q, d) for several outputs.
+
+        ``df/dx + dk(x, X)/dx C^-1 (Y - f(X) - e)``; that of a callable mean by central differences.
+        """
+        given, X = X, self._points(X)
+        there, ones = self._there(X), self._there(np.ones(len(X)))
+        slopes = np.empty((*X.shape, self._weights.shape[1]))
+        for c in range(slopes.shape[2]):
+            slopes[:, :, c] = to_numpy(self._kernel.matmul_vjp(there, self._rows, self._correction[:, c], ones)[0])
+        for part in self._chunks(len(X)):
+            slopes[part] += self._features.derivative(X[part], self._weights)
+        slopes = np.moveaxis(slopes.reshape(*X.shape, self.n_samples, self._d), 2, 0) + self._mean.gradient(X, self._d)
+        slopes = slopes.astype(self._dtype, copy=False)
+        return like(slopes[..., 0] if self._single else slopes, given)
+
+    def _points(self, X) -> np.ndarray:
+        check_columns(X, self._names)
+        return as_matrix(to_numpy(X), "X", columns=self._rows.shape[1], dtype=np.float64)
+
+    def _chunks(self, n: int):
+        rows = max(1, CHUNK // max(1, self._features.count()))
+        return (slice(begin, begin + rows) for begin in range(0, n, rows))
 
 
 def _function_variance(kernel, X: np.ndarray) -> np.ndarray:
