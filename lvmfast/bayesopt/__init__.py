@@ -1,5 +1,6 @@
 """Bayesian optimization: acquisition functions of a Gaussian process, and the loop that uses them."""
 
 from lvmfast.bayesopt._acquisition import Acquisition
+from lvmfast.bayesopt._discrete import DiscreteKnowledgeGradient
 
-__all__ = ["Acquisition"]
+__all__ = ["Acquisition", "DiscreteKnowledgeGradient"]
