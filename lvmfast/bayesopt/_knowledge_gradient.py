@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from scipy import stats
@@ -12,6 +13,7 @@ from lvmfast._backend import to_numpy
 from lvmfast._validation import as_float_array, check_integer, check_positive, check_rng
 from lvmfast.bayesopt._acquisition import Acquisition
 from lvmfast.bayesopt._base_samples import base_samples
+from lvmfast.bayesopt._discrete import DiscreteKnowledgeGradient
 
 __all__ = ["KnowledgeGradient", "SimulatedOutcomes"]
 
@@ -145,6 +147,7 @@ class KnowledgeGradient(Acquisition):
             if len(shape) != 2 or shape[1] != self.q or not shape[0] or not np.isfinite(self.base_samples).all():
                 raise ValueError(f"sampling must hold finite numbers of shape (M, {self.q}), got shape {shape}")
             self.weights = np.full(shape[0], 1.0 / shape[0])
+        self._noise_variance = noise_variance
         self._compiled = self._compile(noise_variance)
         self._set_points(n_points, rng)
 
@@ -190,10 +193,25 @@ class KnowledgeGradient(Acquisition):
         value = self.predictive_minimum - answers["expected"]
         return value, -answers["gradient"].reshape(given), -answers["slopes"]
 
+    def maximize(self, **options):
+        """The best candidate; see :func:`lvmfast.bayesopt.maximize`. Here ``max_evaluations=40`` and ``tol=1e-4``."""
+        return super().maximize(**{"max_evaluations": 40, "tol": 1e-4, **options})
+
     def screen(self, X) -> np.ndarray:
-        """A lower and cheaper estimate (m,): minima over the points where searches begin, none searched."""
+        """A cheaper value (m,): minima over the candidate and the points where searches begin, none searched.
+
+        For q = 1 it is exact for these points, as :class:`DiscreteKnowledgeGradient` is.
+        """
         X = self._candidates(X)
+        if self.q == 1:
+            return self._over_points(X[:, 0])
         return self.predictive_minimum - self._evaluate(X, max_evaluations=0)["expected"]
+
+    @functools.cached_property
+    def _over_points(self):
+        return DiscreteKnowledgeGradient(
+            self.model, self.bounds, points=self._points, noise_variance=self._noise_variance
+        )
 
     def _value(self, X):
         return self.predictive_minimum - self._evaluate(X)["expected"]
@@ -245,7 +263,8 @@ class KnowledgeGradient(Acquisition):
         x, values = self._compiled.minimise_mean(points[best], 0.01 * self.tol, 5 * self.max_evaluations)
         best = int(np.argmin(values))
         self.predictive_minimum, self.predictive_minimizer = float(values[best]), x[best].copy()
-        self._compiled.set_points(np.vstack([points, x]))
+        self._points = np.vstack([points, x])
+        self._compiled.set_points(self._points)
 
     def __reduce__(self):
         raise TypeError("a KnowledgeGradient is not pickled: keep its model, and make it again")
