@@ -383,7 +383,8 @@ class KnowledgeGradient {
     Blas::trsm('L', 'U', 'N', n_, q, 1.0, l_, n_, u, n_);
     const int64_t all = columns + fantasies;
     double* cotangent = w.cotangent.reserve(q * all);
-    Device::map(q * all, CandidateCotangent{w.sigma_bar.device(), w.w.data(), u, w.coefficients.device(), n_, q, fantasies, cotangent});
+    Device::map(q * all, CandidateCotangent{w.sigma_bar.device(), w.w.data(), u, w.coefficients.device(), n_, q, fantasies,
+                                            cotangent});
     w.gradient.reserve(q * d_);
     double* d_x = w.gradient.device();
     Device::zero(d_x, q * d_);
