@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from device.bayesopt_cases import BAYESOPT
 from device.cases import Device, compare, flat, same_bits
 from device.flow_cases import FLOWS
 from device.gp_classifier_cases import GP_CLASSIFIER
@@ -36,6 +37,7 @@ CASES |= {f"SVGP: {name}": case for name, case in SVGP.items()}
 CASES |= {f"VAE: {name}": case for name, case in VAE.items()}
 CASES |= {f"implicit: {name}": case for name, case in IMPLICIT.items()}
 CASES |= {f"flow: {name}": case for name, case in FLOWS.items()}
+CASES |= {f"bayesopt: {name}": case for name, case in BAYESOPT.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 
