@@ -1,7 +1,11 @@
-// BFGS on a problem of a few variables, turned inside out: the caller evaluates.
+// BFGS on a problem of a few variables, within a box or without one, turned inside out: the caller evaluates.
 //
 // Many rows minimise their own function of q variables side by side; each asks for a point and is told value
 // and gradient there, so that the evaluations of all rows can be made together.
+//
+// In a box, variables at a bound that their gradient pushes against stay there; the others go along the direction of the
+// quadratic model in which those are fixed, and what leaves the box is put back onto it (Bertsekas 1982, SIAM J. Control
+// Optim. 20, two-metric projection).
 #pragma once
 
 #include <algorithm>
@@ -18,15 +22,20 @@ struct BfgsOptions {
 
 class RowBfgs {
  public:
-  // start: (q,); scale: (q,), a length in which each variable may sensibly change at first.
-  void begin(const double* start, const double* scale, int64_t q) {
+  // start: (q,); scale: (q,), a length in which each variable may sensibly change at first. lower, upper: (q,), kept by the
+  // caller until the row is done; or null.
+  void begin(const double* start, const double* scale, int64_t q, const double* lower = nullptr,
+             const double* upper = nullptr) {
     q_ = q;
+    lower_ = lower, upper_ = upper;
     scale_.assign(scale, scale + q);
     x_.assign(start, start + q);
+    for (int64_t k = 0; k < q; ++k) x_[k] = inside(x_[k], k);
     trial_ = x_;
-    gradient_.assign(q, 0.0);
-    direction_.assign(q, 0.0);
+    for (auto* v : {&gradient_, &direction_, &s_, &y_, &hy_}) v->assign(q, 0.0);
     inverse_hessian_.assign(q * q, 0.0);
+    held_.assign(q, 0);
+    value_ = INFINITY;
     evaluations_ = 0;
     done_ = converged_ = fresh_ = false;
   }
@@ -43,8 +52,12 @@ class RowBfgs {
     if (evaluations_ == 1) {
       value_ = value;
       std::copy(gradient, gradient + q_, gradient_.begin());
+      if (!std::isfinite(value)) {
+        done_ = true;
+        return;
+      }
       restart();
-    } else if (std::isfinite(value) && value <= value_ + 1e-4 * step_ * slope_) {
+    } else if (std::isfinite(value) && value <= value_ + 1e-4 * std::min(gain_, 0.0)) {
       accept(value, gradient);
     } else if (!shorten(value)) {
       return;
@@ -54,15 +67,29 @@ class RowBfgs {
     } else if (evaluations_ >= options.max_evaluations) {
       done_ = true;
     } else {
-      for (int64_t k = 0; k < q_; ++k) trial_[k] = x_[k] + step_ * direction_[k];
+      set_trial();
     }
   }
 
  private:
+  double inside(double value, int64_t k) const {
+    return lower_ ? std::min(std::max(value, lower_[k]), upper_[k]) : value;
+  }
+
+  void set_trial() {
+    gain_ = 0;
+    for (int64_t k = 0; k < q_; ++k) {
+      trial_[k] = inside(x_[k] + step_ * direction_[k], k);
+      gain_ += gradient_[k] * (trial_[k] - x_[k]);
+    }
+    if (!lower_) gain_ = step_ * slope_;
+  }
+
   // Steepest descent, a tenth of a scale long.
   void restart() {
+    hold();
     double norm = 0;
-    for (int64_t k = 0; k < q_; ++k) norm = std::max(norm, std::fabs(gradient_[k]) * scale_[k]);
+    for (int64_t k = 0; k < q_; ++k) norm = std::max(norm, held_[k] ? 0 : std::fabs(gradient_[k]) * scale_[k]);
     const double length = norm > 0 ? 0.1 / norm : 0;
     std::fill(inverse_hessian_.begin(), inverse_hessian_.end(), 0.0);
     for (int64_t k = 0; k < q_; ++k) inverse_hessian_[k * q_ + k] = length * scale_[k] * scale_[k];
@@ -70,24 +97,64 @@ class RowBfgs {
     new_direction();
   }
 
+  void hold() {
+    if (!lower_) return;
+    for (int64_t k = 0; k < q_; ++k) {
+      held_[k] = (x_[k] <= lower_[k] && gradient_[k] > 0) || (x_[k] >= upper_[k] && gradient_[k] < 0);
+    }
+  }
+
+  // Minimises the quadratic model over the variables that are not held: with H = B^-1 the inverse Hessian, F the free and A
+  // the held ones, B_FF^-1 = H_FF - H_FA H_AA^-1 H_AF.
   void new_direction() {
-    slope_ = 0;
+    const double* h = inverse_hessian_.data();
     for (int64_t i = 0; i < q_; ++i) {
       double d = 0;
-      for (int64_t j = 0; j < q_; ++j) d -= inverse_hessian_[i * q_ + j] * gradient_[j];
+      for (int64_t j = 0; j < q_; ++j) d -= held_[j] ? 0.0 : h[i * q_ + j] * gradient_[j];
       direction_[i] = d;
-      slope_ += d * gradient_[i];
     }
+    take_out_held();
+    slope_ = 0;
+    for (int64_t i = 0; i < q_; ++i) slope_ += direction_[i] * gradient_[i];
     step_ = 1;
   }
 
+  void take_out_held() {
+    const double* h = inverse_hessian_.data();
+    const int64_t count = std::count(held_.begin(), held_.end(), 1);
+    if (count == 0) return;
+    which_.clear();
+    for (int64_t k = 0; k < q_; ++k) {
+      if (held_[k]) which_.push_back(k);
+    }
+    root_.assign(count * count, 0.0);
+    right_.resize(count);
+    for (int64_t a = 0; a < count; ++a) {  // Cholesky of H_AA, and forward substitution
+      for (int64_t b = 0; b <= a; ++b) {
+        double sum = h[which_[a] * q_ + which_[b]];
+        for (int64_t c = 0; c < b; ++c) sum -= root_[a * count + c] * root_[b * count + c];
+        root_[a * count + b] = a == b ? std::sqrt(std::max(sum, 1e-300)) : sum / root_[b * count + b];
+      }
+      double sum = direction_[which_[a]];
+      for (int64_t c = 0; c < a; ++c) sum -= root_[a * count + c] * right_[c];
+      right_[a] = sum / root_[a * count + a];
+    }
+    for (int64_t a = count - 1; a >= 0; --a) {
+      for (int64_t c = a + 1; c < count; ++c) right_[a] -= root_[c * count + a] * right_[c];
+      right_[a] /= root_[a * count + a];
+    }
+    for (int64_t i = 0; i < q_; ++i) {
+      for (int64_t a = 0; a < count; ++a) direction_[i] -= h[i * q_ + which_[a]] * right_[a];
+      if (held_[i]) direction_[i] = 0;
+    }
+  }
+
   void accept(double value, const double* gradient) {
-    std::vector<double> s(q_), y(q_), hy(q_, 0.0);
     double sy = 0;
     for (int64_t k = 0; k < q_; ++k) {
-      s[k] = trial_[k] - x_[k];
-      y[k] = gradient[k] - gradient_[k];
-      sy += s[k] * y[k];
+      s_[k] = trial_[k] - x_[k];
+      y_[k] = gradient[k] - gradient_[k];
+      sy += s_[k] * y_[k];
     }
     x_ = trial_;
     value_ = value;
@@ -95,7 +162,7 @@ class RowBfgs {
     if (sy > 0) {
       if (fresh_) {  // the first pair sets the size of the inverse Hessian
         double shy = 0;
-        for (int64_t k = 0; k < q_; ++k) shy += y[k] * y[k] * inverse_hessian_[k * q_ + k];
+        for (int64_t k = 0; k < q_; ++k) shy += y_[k] * y_[k] * inverse_hessian_[k * q_ + k];
         if (shy > 0) {
           for (double& h : inverse_hessian_) h *= sy / shy;
         }
@@ -103,14 +170,16 @@ class RowBfgs {
       }
       double yhy = 0;
       for (int64_t i = 0; i < q_; ++i) {
-        for (int64_t j = 0; j < q_; ++j) hy[i] += inverse_hessian_[i * q_ + j] * y[j];
-        yhy += y[i] * hy[i];
+        hy_[i] = 0;
+        for (int64_t j = 0; j < q_; ++j) hy_[i] += inverse_hessian_[i * q_ + j] * y_[j];
+        yhy += y_[i] * hy_[i];
       }
       for (int64_t i = 0; i < q_; ++i) {
         for (int64_t j = 0; j < q_; ++j) {
-          inverse_hessian_[i * q_ + j] += (1 + yhy / sy) * s[i] * s[j] / sy - (hy[i] * s[j] + s[i] * hy[j]) / sy;
+          inverse_hessian_[i * q_ + j] += (1 + yhy / sy) * s_[i] * s_[j] / sy - (hy_[i] * s_[j] + s_[i] * hy_[j]) / sy;
         }
       }
+      hold();
       new_direction();
       if (!(slope_ < 0)) restart();
     } else {  // negative curvature along the step: go on farther the same way
@@ -123,8 +192,8 @@ class RowBfgs {
 
   // A shorter step after a failed trial; false when the row has stopped.
   bool shorten(double value) {
-    const double decrease = value - value_ - step_ * slope_;
-    double factor = std::isfinite(value) && decrease > 0 ? -0.5 * step_ * slope_ / decrease : 0.1;
+    const double decrease = value - value_ - gain_;
+    double factor = std::isfinite(value) && decrease > 0 ? -0.5 * gain_ / decrease : 0.1;
     factor = std::min(0.5, std::max(0.1, factor));
     step_ *= factor;
     double relative = 0;
@@ -141,13 +210,17 @@ class RowBfgs {
 
   bool small_gradient(const BfgsOptions& options) const {
     double norm = 0;
-    for (int64_t k = 0; k < q_; ++k) norm = std::max(norm, std::fabs(gradient_[k]) * scale_[k]);
+    for (int64_t k = 0; k < q_; ++k) norm = std::max(norm, held_[k] ? 0 : std::fabs(gradient_[k]) * scale_[k]);
     return norm <= options.gradient_tolerance;
   }
 
   int64_t q_ = 0;
-  std::vector<double> x_, trial_, gradient_, direction_, inverse_hessian_, scale_;
+  const double *lower_ = nullptr, *upper_ = nullptr;
+  std::vector<double> x_, trial_, gradient_, direction_, inverse_hessian_, scale_, s_, y_, hy_, root_, right_;
+  std::vector<char> held_;       // at a bound that the gradient pushes against
+  std::vector<int64_t> which_;   // those
   double value_ = 0, slope_ = 0, step_ = 1;
+  double gain_ = 0;  // what the trial gains to first order
   int evaluations_ = 0;
   bool done_ = false, converged_ = false, fresh_ = false;
 };

@@ -16,5 +16,6 @@ void bind_cpu_bijectors(py::module_& m);      // cpu_bijectors.cpp
 void bind_cpu_density_ratio(py::module_& m);  // cpu_density_ratio.cpp
 void bind_cpu_flow(py::module_& m);           // cpu_flow.cpp
 void bind_cpu_implicit(py::module_& m);       // cpu_implicit.cpp
+void bind_cpu_bayesopt(py::module_& m);       // cpu_bayesopt.cpp
 
 }  // namespace lvm::bind

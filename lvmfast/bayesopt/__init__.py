@@ -7,6 +7,7 @@ from lvmfast.bayesopt._analytic import (
     LowerConfidenceBound,
     ProbabilityOfImprovement,
 )
+from lvmfast.bayesopt._knowledge_gradient import KnowledgeGradient, SimulatedOutcomes
 from lvmfast.bayesopt._maximize import Maximum, maximize
 from lvmfast.bayesopt._monte_carlo import MonteCarloExpectedImprovement
 from lvmfast.bayesopt._thompson import ThompsonSampling
@@ -14,11 +15,13 @@ from lvmfast.bayesopt._thompson import ThompsonSampling
 __all__ = [
     "Acquisition",
     "ExpectedImprovement",
+    "KnowledgeGradient",
     "LogExpectedImprovement",
     "LowerConfidenceBound",
     "Maximum",
     "MonteCarloExpectedImprovement",
     "ProbabilityOfImprovement",
+    "SimulatedOutcomes",
     "ThompsonSampling",
     "maximize",
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy import optimize
+
+from lvmfast import _backend
 
 
 @dataclasses.dataclass
@@ -18,32 +19,20 @@ class RowsResult:
     n_evaluations: int
 
 
-def minimize_rows(fun, starts, lower, upper, *, tol=1e-6, max_evaluations=100) -> RowsResult:
-    """From every row of ``starts`` (rows, d) to a minimum within the box, by BFGS.
+def minimize_rows(fun, starts, lower, upper, *, tol=1e-6, max_evaluations=100, first=0.1) -> RowsResult:
+    """From every row of ``starts`` (rows, d) to a minimum within the box, by BFGS with projection onto the box.
 
     ``fun(x, rows)`` gives values (k,) and gradients (k, d) at x (k, d), of the rows (k,) still on their way. A row has
-    converged when no component of its projected gradient times the width of the box is above ``tol``.
+    converged when no component of its gradient that leads into the box is above ``tol`` per width of the box. The first
+    step is ``first`` widths long in the steepest direction. A row whose first value is not finite ends there.
     """
-    ends = []
-    for row, start in enumerate(starts):
-
-        def one(x, row=row):
-            value, gradient = fun(x[None], np.array([row]))
-            return float(value[0]), gradient[0]
-
-        ends.append(
-            optimize.minimize(
-                one,
-                start,
-                jac=True,
-                method="L-BFGS-B",
-                bounds=np.c_[lower, upper],
-                options={"maxfun": max_evaluations, "gtol": tol},
-            )
-        )
-    return RowsResult(
-        np.array([end.x for end in ends]),
-        np.array([end.fun for end in ends]),
-        np.array([end.success for end in ends]),
-        sum(end.nfev for end in ends),
-    )
+    lower, upper = (np.ascontiguousarray(bound, dtype=np.float64) for bound in (lower, upper))
+    scale = 10.0 * first * (upper - lower)  # a first step is a tenth of it
+    starts = np.ascontiguousarray(starts, dtype=np.float64)
+    search = _backend.cpu.BoxSearch(starts, lower, upper, scale, 10.0 * first * tol, max_evaluations)
+    while True:
+        x, rows = search.ask()
+        if not len(rows):
+            return RowsResult(*search.result())
+        values, gradients = fun(x, rows)
+        search.tell(np.ascontiguousarray(values, dtype=np.float64), np.ascontiguousarray(gradients, dtype=np.float64))

@@ -1,0 +1,41 @@
+"""Standard normal numbers for simulated outcomes, the same for every candidate."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from lvmfast._validation import check_choice, check_rng
+
+SAMPLINGS = ("auto", "strata", "gauss-hermite", "sobol", "normal")
+
+
+def base_samples(sampling: str, n: int, q: int, random_state) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers (n, q) and their weights (n,), of sum 1."""
+    check_choice(sampling, "sampling", SAMPLINGS)
+    if sampling == "auto":
+        sampling = "strata" if q == 1 else "sobol"
+    if sampling in ("strata", "gauss-hermite") and q > 1:
+        raise ValueError(f"sampling must be 'sobol' or 'normal' for q > 1, got {sampling!r} with q={q}")
+    even = np.full(n, 1.0 / n)
+    if sampling == "strata":
+        return strata(n)[:, None], even
+    if sampling == "gauss-hermite":
+        nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+        return nodes[:, None], weights / weights.sum()
+    rng = check_rng(random_state)
+    if sampling == "normal":
+        return rng.standard_normal((n, q)), even
+    half = (n + 1) // 2
+    uniform = stats.qmc.Sobol(q, scramble=True, rng=rng).random(1 << (half - 1).bit_length())[:half]
+    normal = stats.norm.ppf(np.clip(uniform, 1e-12, 1.0 - 1e-12))
+    both = np.vstack([normal, -normal])
+    return (both, even) if n % 2 == 0 else (np.vstack([normal[:-1], 0.0 * normal[:1], -normal[:-1]]), even)
+
+
+def strata(n: int) -> np.ndarray:
+    """The means of N(0, 1) in n intervals of equal probability."""
+    ends = stats.norm.ppf(np.arange(1, n) / n)
+    density = np.concatenate([[0.0], stats.norm.pdf(ends), [0.0]])
+    means = n * (density[:-1] - density[1:])
+    return 0.5 * (means - means[::-1])
