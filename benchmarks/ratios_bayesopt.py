@@ -5,15 +5,19 @@ Every line: our time and theirs / ours, as min / median / max over the pairs, wi
 evaluate   the knowledge gradient of 100 candidates, inner minimisations included, with the same normal numbers,
            theirs with 2 restarts of 32 raw samples, which are enough for the same minima;
 one_shot   the one-shot form of 10 candidates with its gradients, with the same normal numbers;
-maximize   the best candidate: ours as ``Acquisition.maximize`` has it, theirs with 10 restarts of 512 raw samples.
+maximize   the best candidate, from the fitted model: ours by the defaults of ``maximize``, theirs with 10 restarts of
+           512 raw samples.
 
 Posteriors are compared first, to 1e-8. Then the answers: our inner minima are no higher than theirs, one-shot values
 and gradients are the same, and by 4,096 fantasies our best candidate is no worse than theirs by more than a hundredth.
 
+``--growth`` has our time of a candidate with its gradient by the number of observations instead, and the power between
+one number and the next.
+
 ``--loops`` runs 30 steps from the same first points with the same noise instead, for 20 seeds, and pairs the regrets of
 what each recommends at the end by their seeds. ``--theirs FILE`` takes the peer's loops from lines of JSON that
-``--output FILE`` wrote in another run. Times of loops are processor seconds of asking, fits included; they are of one
-process, so that ``--threads 1`` is what to compare.
+``--output FILE`` wrote in another run. Times of loops are processor seconds of asking and telling, fits included; more
+threads do not lower them, so that ``--threads 1`` is what to compare.
 """
 
 from __future__ import annotations
@@ -33,6 +37,7 @@ from peers.bayesian_optimization import (
     Problem,
     Unavailable,
     botorch_loop,
+    hartmann,
     start_of_loop,
 )
 from ratios_kernels import compare, for_each_thread_count, parser, report, spread
@@ -41,16 +46,9 @@ from scipy import stats
 OPERATIONS = ("evaluate", "one_shot", "maximize")
 
 
-def normals_of(case: KnowledgeGradientCase, ours) -> np.ndarray:
-    """The normal numbers (M,) behind our outcomes."""
-    x = case.candidates[:1]
-    mean, std = case.fitted().predict(x, return_std=True, include_noise=True)
-    return (ours.fantasies(x).outcomes.ravel() - mean) / std
-
-
 def assert_same_model(case: KnowledgeGradientCase, ours, peer: KnowledgeGradientPeer) -> None:
     """Means and variances at the candidates agree to 1e-8, the least of the mean to 1e-6."""
-    mean, std = case.fitted().predict(case.candidates, return_std=True)
+    mean, std = ours.model.predict(case.candidates, return_std=True)
     their_mean, their_variance = peer.posterior(case.candidates)
     np.testing.assert_allclose(their_mean, mean, rtol=0, atol=1e-8)
     np.testing.assert_allclose(their_variance, std**2, rtol=0, atol=1e-8)
@@ -59,19 +57,19 @@ def assert_same_model(case: KnowledgeGradientCase, ours, peer: KnowledgeGradient
 
 def checked_evaluate(case, ours, peer):
     """Both, after their answers: expected least means, theirs no lower than ours."""
-    normals = normals_of(case, ours)
+    normals = ours.base_samples[:, 0]
 
     def theirs():
         return peer.evaluate(case.candidates, normals)
 
     gaps = theirs() - (ours.predictive_minimum - ours(case.candidates))
     assert gaps.min() > -1e-7, f"an inner minimum of ours is higher than theirs by {-gaps.min():.2g}"
-    return lambda: ours(case.candidates), theirs, f"theirs misses a part of {gaps.max():.1e} at most"
+    return lambda: ours(case.candidates), theirs, f"their expected minima are higher by up to {gaps.max():.1e}"
 
 
 def checked_one_shot(case, ours, peer):
     """Both, after their answers, which are the same."""
-    normals = normals_of(case, ours)
+    normals = ours.base_samples[:, 0]
     points = case.fantasy_points
     X = case.candidates[: len(points)]
 
@@ -90,14 +88,19 @@ def checked_maximize(case, ours, peer):
     """Both, after their answers by many fantasies."""
     from lvmfast.bayesopt import KnowledgeGradient
 
-    judge = KnowledgeGradient(case.fitted(), case.problem.bounds, n_fantasies=4096)
+    judge = KnowledgeGradient(ours.model, case.problem.bounds, n_fantasies=4096)
+
+    model, n_fantasies = ours.model, len(ours.weights)
+
+    def mine():
+        return KnowledgeGradient(model, case.problem.bounds, n_fantasies=n_fantasies).maximize(random_state=0).x
 
     def theirs():
-        return peer.maximize(64, 0)
+        return peer.maximize(n_fantasies, 0)
 
-    mine, found = judge(np.array([ours.maximize(random_state=0).x, theirs()]))
-    assert mine > 0.99 * found, f"knowledge gradient of our candidate {mine:.6g}, of theirs {found:.6g}"
-    return lambda: ours.maximize(random_state=0), theirs, f"knowledge gradient {mine:.6f}, theirs {found:.6f}"
+    value, found = judge(np.array([mine(), theirs()]))
+    assert value > 0.99 * found, f"knowledge gradient of our candidate {value:.6g}, of theirs {found:.6g}"
+    return mine, theirs, f"knowledge gradient {value:.6f}, theirs {found:.6f}"
 
 
 CHECKED = {"evaluate": checked_evaluate, "one_shot": checked_one_shot, "maximize": checked_maximize}
@@ -122,6 +125,29 @@ def lines(case: KnowledgeGradientCase, arguments, n_threads: int, medians: dict)
                 title = f"{case.name} {operation} {name} {n_threads} thread(s)"
                 print(f"  {title} | {1e3 * seconds.min():.3f} ms {spread(ratios)} | {note}".rstrip(" |"), flush=True)
                 medians.setdefault(f"{name} {operation}", []).append(np.median(ratios))
+
+
+def growth(arguments) -> None:
+    """Time of a candidate by the number n of observations; the power of n between neighbours."""
+    import lvmfast
+    from lvmfast.bayesopt import KnowledgeGradient
+
+    rng = np.random.default_rng(0)
+    before = None
+    for n in (500, 1000, 2000) if arguments.quick else (500, 1000, 2000, 4000):
+        X = rng.uniform(size=(n, 6))
+        kernel = lvmfast.kernels.Matern52(0.1, np.full(6, 0.4))
+        model = lvmfast.GPR(kernel, noise_variance=1e-4, optimizer=None).fit(X, np.array([hartmann(x) for x in X]))
+        ours = KnowledgeGradient(model, PROBLEMS["hartmann"].bounds)
+        candidates = rng.uniform(size=(20, 6))
+        seconds = []
+        for _ in range(arguments.rounds):
+            begun = time.perf_counter()
+            ours.value_and_gradient(candidates)
+            seconds.append((time.perf_counter() - begun) / len(candidates))
+        power = "" if before is None else f", power {np.log2(min(seconds) / before):.2f}"
+        print(f"  n={n}: {1e3 * min(seconds):.3f} ms a candidate{power}", flush=True)
+        before = min(seconds)
 
 
 def our_loop(problem: Problem, seed: int) -> dict:
@@ -197,6 +223,7 @@ def main() -> None:
     options.add_argument("--operations", nargs="*", default=OPERATIONS, choices=OPERATIONS)
     options.add_argument("--restarts", type=int, default=2, help="of the peer's inner minimisation in evaluate")
     options.add_argument("--raw-samples", type=int, default=32, help="of the peer's inner minimisation in evaluate")
+    options.add_argument("--growth", action="store_true", help="our time by the number of observations instead")
     options.add_argument("--loops", action="store_true", help="whole loops instead")
     options.add_argument("--seeds", type=int, default=20, help="loops of each problem")
     options.add_argument("--theirs", nargs="*", default=[], help="files with the peer's loops, one JSON a line")
@@ -206,6 +233,9 @@ def main() -> None:
     def run(n_threads: int) -> None:
         if arguments.loops:
             loops(arguments, n_threads)
+            return
+        if arguments.growth:
+            growth(arguments)
             return
         medians: dict = {}
         sizes = {"n_candidates": 10, "batch": 2} if arguments.quick else {}

@@ -28,6 +28,7 @@ __all__ = [
     "Problem",
     "Unavailable",
     "botorch_loop",
+    "hartmann",
     "start_of_loop",
 ]
 
