@@ -17,6 +17,7 @@ __all__ = [
     "NonFiniteError",
     "NotPositiveDefiniteError",
     "SourceEndedError",
+    "SpaceExhaustedError",
 ]
 
 
@@ -75,6 +76,10 @@ class SourceEndedError(LvmfastError, ValueError):
 
     def __reduce__(self):
         return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class SpaceExhaustedError(LvmfastError, ValueError):
+    """Every point of a finite space was evaluated, or is about to be, and the function has no noise."""
 
 
 class DisjointSupportsWarning(UserWarning):

@@ -9,19 +9,28 @@ from lvmfast.bayesopt._analytic import (
 )
 from lvmfast.bayesopt._knowledge_gradient import KnowledgeGradient, SimulatedOutcomes
 from lvmfast.bayesopt._maximize import Maximum, maximize
+from lvmfast.bayesopt._minimize import minimize
 from lvmfast.bayesopt._monte_carlo import MonteCarloExpectedImprovement
+from lvmfast.bayesopt._optimizer import Optimizer
+from lvmfast.bayesopt._space import Categorical, Integer, Real, Space
 from lvmfast.bayesopt._thompson import ThompsonSampling
 
 __all__ = [
     "Acquisition",
+    "Categorical",
     "ExpectedImprovement",
     "KnowledgeGradient",
+    "Integer",
     "LogExpectedImprovement",
     "LowerConfidenceBound",
     "Maximum",
     "MonteCarloExpectedImprovement",
+    "Optimizer",
     "ProbabilityOfImprovement",
     "SimulatedOutcomes",
+    "Real",
+    "Space",
     "ThompsonSampling",
     "maximize",
+    "minimize",
 ]

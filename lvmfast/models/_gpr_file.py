@@ -16,11 +16,19 @@ ARRAYS = ("X_train_", "y_train_", "L_")
 
 def save_gpr(model, path) -> None:
     """Write a fitted model."""
-    if callable(model.mean):
-        raise ValueError(f"mean must be a name to be saved, got the callable {model.mean!r}; pickle the model instead")
-    params = model.get_params(deep=False)
+    write_model(path, "GPR", *gpr_record(model))
+
+
+def load_gpr(cls, path):
+    """A model of class ``cls`` from a file that :func:`save_gpr` wrote."""
+    return gpr_from(cls, *read_model(path, "GPR"))
+
+
+def gpr_record(model) -> tuple[dict, dict]:
+    """A header and arrays that hold a fitted model."""
+    header, arrays = arguments_record(model)
     posterior = model._posterior
-    arrays = {name: np.asarray(to_numpy(getattr(model, name))) for name in ARRAYS}
+    arrays.update({name: np.asarray(to_numpy(getattr(model, name))) for name in ARRAYS})
     arrays.update(
         {
             "alpha": to_numpy(posterior.alpha),
@@ -31,30 +39,39 @@ def save_gpr(model, path) -> None:
             "jitter": np.asarray(posterior.jitter),
         }
     )
-    kernels = {"kernel_": kernel_record(model.kernel_, "kernel_", arrays)}
-    kernels["kernel"] = None if model.kernel is None else kernel_record(model.kernel, "kernel", arrays)
+    header["kernels"]["kernel_"] = kernel_record(model.kernel_, "kernel_", arrays)
+    header["fitted"] = {name: getattr(model, name) for name in FITTED}
+    if hasattr(model, "feature_names_in_"):
+        header["feature_names"] = [str(name) for name in model.feature_names_in_]
+    return header, arrays
+
+
+def arguments_record(model) -> tuple[dict, dict]:
+    """A header and arrays that hold what a model was made with."""
+    if callable(model.mean):
+        raise ValueError(f"mean must be a name to be saved, got the callable {model.mean!r}; pickle the model instead")
+    params, arrays = model.get_params(deep=False), {}
     del params["kernel"]
+    kernels = {"kernel": None if model.kernel is None else kernel_record(model.kernel, "kernel", arrays)}
     if np.ndim(params["noise_variance"]):
         arrays["noise_variance"] = np.asarray(params["noise_variance"])
         params["noise_variance"] = None
     params["callback"] = None
-    header = {
-        "params": {name: jsonable(name, value) for name, value in params.items()},
-        "kernels": kernels,
-        "fitted": {name: getattr(model, name) for name in FITTED},
-    }
-    if hasattr(model, "feature_names_in_"):
-        header["feature_names"] = [str(name) for name in model.feature_names_in_]
-    write_model(path, "GPR", header, arrays)
+    return {"params": {name: jsonable(name, value) for name, value in params.items()}, "kernels": kernels}, arrays
 
 
-def load_gpr(cls, path):
-    """A model of class ``cls`` from a file that :func:`save_gpr` wrote."""
-    header, arrays = read_model(path, "GPR")
+def model_from_arguments(cls, header, arrays):
+    """An unfitted model of class ``cls`` from what :func:`arguments_record` made."""
     model = cls(**header["params"])
     model.kernel = kernel_from(header["kernels"]["kernel"], "kernel", arrays)
     if "noise_variance" in arrays:
         model.noise_variance = arrays["noise_variance"]
+    return model
+
+
+def gpr_from(cls, header, arrays):
+    """A model of class ``cls`` from what :func:`gpr_record` made."""
+    model = model_from_arguments(cls, header, arrays)
     for name, value in header["fitted"].items():
         setattr(model, name, value)
     if "feature_names" in header:
