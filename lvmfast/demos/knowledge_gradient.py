@@ -70,12 +70,15 @@ def run(*, output="lvmfast-demo/knowledge-gradient", seed=0, n=10, n_calls=15, q
 
 def simulate(model, m: int, seed: int):
     """m outcomes drawn at the candidate, with the minima of the means that they lead to."""
-    score = KnowledgeGradient(model, BOUNDS, n_fantasies=m, sampling="normal", random_state=seed)
-    return score.fantasies([[CANDIDATE]])
+    normals = np.random.default_rng([seed, 7]).standard_normal((m, 1))
+    return KnowledgeGradient(model, BOUNDS, sampling=normals).fantasies([[CANDIDATE]])
 
 
 def loop(n_calls: int, seed: int) -> dict:
-    """Minimise f from noisy values alone; the recommendation after every call is the minimiser of the mean."""
+    """Minimise f from noisy values alone; what is recommended after every call is the minimiser of the mean.
+
+    Before there is a model, it is the place of the lowest value.
+    """
     rng = np.random.default_rng([seed, 1])
     recommended = []
 
@@ -83,7 +86,7 @@ def loop(n_calls: int, seed: int) -> dict:
         return float(f(point[0]) + NOISE * rng.standard_normal())
 
     def note(result):
-        recommended.append(result.x_model[0])
+        recommended.append((result.x_model or result.x)[0])
 
     initial = min(4, n_calls)
     options = {"n_initial_points": initial, "acquisition": "kg", "random_state": seed, "callback": note}
@@ -209,7 +212,7 @@ def simulations(x, model, score, drawn, minima: bool = False):
         for k in order:
             label = named(rf"$\tau_{{n+1}}^{{{m}}}$", k == order[0])
             mark(ax, drawn.minimizers[0, k, 0], drawn.minima[0, k], colors[k], label=label)
-    ax.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+    ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.62, 1.0))
     return ax.figure
 
 
