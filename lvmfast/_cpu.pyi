@@ -583,3 +583,9 @@ def kliep_cross_validate(
     gap: float,
     enough: float,
 ) -> NDArray[np.float64]: ...
+
+# Bayesian optimization
+
+def expected_maximum(
+    a: NDArray[np.float64], b: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...

@@ -39,7 +39,8 @@ struct KgResult {
   double* root;        // (m, q, q): R, lower
 };
 
-// Sigma = k_n(X_c, X_c) + noise (q, q) and mu(X_c) (q,), from k(X_c, [X, X_c]) and V = L^-1 k(X, X_c).
+// Sigma = k_n(X_c, X_c) + noise (q, q), mu(X_c) (q,) and the variances of the noise-free function (q,), from
+// k(X_c, [X, X_c]) and V = L^-1 k(X, X_c). White noise of the kernel is in Sigma alone.
 struct CandidateMoments {
   KernelDiagonal<double> diagonal;
   const double* k;  // (q, n + q)
@@ -47,7 +48,7 @@ struct CandidateMoments {
   const double *alpha, *mean, *x;
   double noise;
   int64_t n, q, d;
-  double* out;  // Sigma, then mu
+  double* out;  // one after the other
   LVM_HD void operator()(int64_t at) const {
     const int64_t i = at / (q + 1), j = at % (q + 1);
     double total = 0;
@@ -58,7 +59,9 @@ struct CandidateMoments {
       return;
     }
     for (int64_t r = 0; r < n; ++r) total += v[i * n + r] * v[j * n + r];
-    out[i * q + j] = (i == j ? diagonal.value(i) + noise : k[i * (n + q) + n + j]) - total;
+    const double covariance = k[i * (n + q) + n + j] - total;
+    out[i * q + j] = i == j ? diagonal.value(i) + noise - total : covariance;
+    if (i == j) out[q * q + q + i] = covariance;
   }
 };
 
@@ -150,13 +153,13 @@ template <class Device>
 class KnowledgeGradient {
  public:
   // On the device, kept by the caller: the training inputs x (n, d), L (n, n) lower, row-major, with L L^T = C, and
-  // alpha (n,) = C^-1 (y - m). On the host: theta; mean (1 + d,), m(x) = mean[0] + mean[1..] x; the box; spread, how far values of g
-  // may lie apart at least: tolerances are relative to it and to the range of mu.
+  // alpha (n,) = C^-1 (y - m). On the host: theta; mean (1 + d,), m(x) = mean[0] + mean[1..] x; the box; spread, how far
+  // values of g may lie apart at least: tolerances are relative to it and to the range of mu.
   KnowledgeGradient(const KernelTree& tree, const double* theta, const double* x, int64_t n, int64_t d, const double* l,
                     const double* alpha, double noise, double spread, const double* mean, const double* lower,
                     const double* upper)
-      : n_(n), d_(d), x_(x), l_(l), alpha_(alpha), noise_(noise), spread_(spread), tree_(tree), theta_(theta, theta + tree.parameters),
-        mean_(mean, mean + 1 + d), lower_(lower, lower + d), upper_(upper, upper + d), scale_(d) {
+      : n_(n), d_(d), x_(x), l_(l), alpha_(alpha), noise_(noise), spread_(spread), tree_(tree),
+        theta_(theta, theta + tree.parameters), mean_(mean, mean + 1 + d), lower_(lower, lower + d), upper_(upper, upper + d), scale_(d) {
     Device::column_centres(x, n, d, centre_.reserve(d + 1));
     std::vector<double> width(d);
     for (int64_t f = 0; f < d; ++f) width[f] = upper_[f] - lower_[f];
@@ -172,7 +175,7 @@ class KnowledgeGradient {
   void set_points(const double* z, int64_t count, double* mu) {
     points_ = count;
     host_points_.assign(z, z + count * d_);
-    const double spacing = std::pow(static_cast<double>(count), -1.0 / static_cast<double>(d_));
+    const double spacing = std::pow(static_cast<double>(count), -1.0 / static_cast<double>(d_));  // of the box's width
     for (int64_t f = 0; f < d_; ++f) scale_[f] = (upper_[f] - lower_[f]) * std::min(1.0, 5.0 * spacing);
     z_.reserve(count * d_), kzx_.reserve(count * n_);
     Device::upload(z, z_.data(), count * d_);
@@ -228,7 +231,7 @@ class KnowledgeGradient {
     Scratch points, k, v, w, weights, p, k_found, u, cotangent, unused;
     Shared<double> x, moments, coefficients, found_there, covariances, matrix, best_value, sigma_bar, gradient;
     Shared<int64_t> best;
-    std::vector<double> root, starts, found, minima, x_of_row, value_of_row, root_bar, phi;
+    std::vector<double> root, starts, start_value, found, minima, x_of_row, value_of_row, root_bar, phi;
     std::vector<int64_t> which, owner;
     explicit Worker(KnowledgeGradient& all)
         : f(all.tree_, all.theta_.data(), all.d_, all.mean_.data(), all.lower_.data(), all.upper_.data(), all.scale_.data(),
@@ -282,10 +285,10 @@ class KnowledgeGradient {
     double *v = w.v.reserve(q * n_), *solved = w.w.reserve(q * n_);
     for (int64_t j = 0; j < q; ++j) Device::copy(k + j * columns, v + j * n_, n_);
     Blas::trsm('L', 'U', 'T', n_, q, 1.0, l_, n_, v, n_);
-    w.moments.reserve(q * (q + 1));
+    w.moments.reserve(q * (q + 2));
     Device::map(q * (q + 1), CandidateMoments{w.f.kernel().diagonal(w.x.device(), d_), k, v, alpha_, device_mean_.data(),
                                               w.x.device(), noise_, n_, q, d_, w.moments.device()});
-    w.moments.pull(q * (q + 1));
+    w.moments.pull(q * (q + 2));
     Device::copy(v, solved, q * n_);
     Blas::trsm('L', 'U', 'N', n_, q, 1.0, l_, n_, solved, n_);
     Device::wait();
@@ -328,6 +331,12 @@ class KnowledgeGradient {
     }
   }
 
+  bool inside(const double* x) const {
+    for (int64_t f = 0; f < d_; ++f) {
+      if (!(x[f] >= lower_[f] && x[f] <= upper_[f])) return false;
+    }
+    return true;
+  }
   double linear(const double* x) const {
     double total = mean_[0];
     for (int64_t f = 0; f < d_; ++f) total += mean_[1 + f] * x[f];
@@ -336,23 +345,17 @@ class KnowledgeGradient {
 
   // Minimisers and minima of all fantasies.
   void search(Worker& w, const double* candidate, int64_t q, int64_t fantasies, const KgOptions& options) {
-    const int64_t starts = std::max<int64_t>(options.starts, 1), rows = fantasies * starts;
-    begin(w, candidate, q, fantasies, starts);
-    w.owner.resize(rows);
-    for (int64_t r = 0; r < rows; ++r) w.owner[r] = r / starts;
+    const bool further = options.search.max_evaluations > 0;
+    begin(w, candidate, q, fantasies, std::max<int64_t>(options.starts, 1), further);
+    const int64_t rows = static_cast<int64_t>(w.owner.size());
     std::vector<double>&x = w.x_of_row, &value = w.value_of_row;
-    x.resize(rows * d_);
-    value.resize(rows);
-    if (options.search.max_evaluations > 0) {
-      w.f.minimise(rows, w.owner.data(), w.starts.data(), options.search, x.data(), value.data());
-    } else {
-      x = w.starts;
-      std::copy_n(w.best_value.host(), rows, value.data());
-    }
-    w.found.resize(fantasies * d_);
+    x = w.starts;
+    value = w.start_value;
+    if (further) w.f.minimise(rows, w.owner.data(), w.starts.data(), options.search, x.data(), value.data());
+    w.found.assign(w.starts.begin(), w.starts.begin() + fantasies * d_);
     w.minima.assign(fantasies, INFINITY);
     for (int64_t r = 0; r < rows; ++r) keep(w, w.owner[r], x.data() + r * d_, value[r]);
-    if (options.search.max_evaluations > 0) share(w, q, fantasies, options.search);
+    if (further) share(w, q, fantasies, options.search);
   }
   void keep(Worker& w, int64_t m, const double* x, double value) const {
     if (!(value < w.minima[m])) return;
@@ -360,15 +363,16 @@ class KnowledgeGradient {
     std::copy_n(x, d_, w.found.data() + m * d_);
   }
 
-  // Where each search begins: w.starts (M, starts, d), with the values there in w.best_value.
-  void begin(Worker& w, const double* candidate, int64_t q, int64_t fantasies, int64_t starts) {
+  // Where searches begin: row r, of fantasy owner[r], at starts[r] with the value start_value[r].
+  void begin(Worker& w, const double* candidate, int64_t q, int64_t fantasies, int64_t starts, bool further) {
     const int64_t columns = n_ + q, rows = fantasies * starts;
     Kernel<Device, double>& kernel = w.f.kernel();
     auto& at = w.candidate;
     kernel.assign(at, w.x.device(), q, d_, nullptr, centre_.data());
     kernel.choose_distances(at, z_points_);
     double* p = w.p.reserve(q * points_);
-    typename Device::template Gram<double>(kernel.prepared(), at, z_points_, q, points_, false).values(p, points_, false, nullptr);
+    const typename Device::template Gram<double> gram(kernel.prepared(), at, z_points_, q, points_, false);
+    gram.values(p, points_, false, nullptr);
     Blas::gemm('T', 'N', points_, q, n_, -1.0, kzx_.data(), n_, w.w.data(), n_, 1.0, p, points_);
     w.best.reserve(rows), w.best_value.reserve(rows);
     Device::map(fantasies, BestPoints{mu_.data(), p, w.coefficients.device(), z_.data(), width_.data(), points_, q, d_, starts,
@@ -376,27 +380,44 @@ class KnowledgeGradient {
                 8);
     w.best.pull(rows), w.best_value.pull(rows);
     Device::wait();
+    w.owner.resize(rows);
     w.starts.resize(rows * d_);
-    const double *sigma = w.moments.host(), *mu = sigma + q * q;
-    for (int64_t m = 0; m < fantasies; ++m) {
-      for (int64_t s = 0; s < starts; ++s) {
-        const int64_t r = m * starts + s, best = w.best.host()[r];
-        const int64_t row = best >= 0 ? best : w.best.host()[m * starts];
-        if (best < 0) w.best_value.host()[r] = w.best_value.host()[m * starts];
-        std::copy_n(host_z(row), d_, w.starts.data() + r * d_);
+    w.start_value.assign(w.best_value.host(), w.best_value.host() + rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      w.owner[r] = r / starts;
+      int64_t best = w.best.host()[r];
+      if (best < 0) {
+        best = std::max<int64_t>(w.best.host()[r / starts * starts], 0);
+        w.start_value[r] = w.start_value[r / starts * starts];
       }
-      for (int64_t i = 0; i < q; ++i) {  // a point of the candidate, if it is better
-        double g = mu[i];
-        for (int64_t j = 0; j < q; ++j) {
-          g += w.coefficients.host()[m * q + j] * (sigma[i * q + j] - (i == j ? noise_ : 0.0));
-        }
-        if (g < w.best_value.host()[m * starts]) {
-          w.best_value.host()[m * starts] = g;
-          std::copy_n(candidate + i * d_, d_, w.starts.data() + m * starts * d_);
-        }
-      }
+      std::copy_n(host_points_.data() + best * d_, d_, w.starts.data() + r * d_);
     }
+    for (int64_t i = 0; i < q; ++i) begin_at(w, candidate, i, q, fantasies, starts, further);
     w.f.assign(w.points.data(), columns, w.weights.data());
+  }
+
+  // Point i of the candidate, if it is in the box: for the fantasies to which it is better than what they have, and for the
+  // one that it suits best.
+  void begin_at(Worker& w, const double* candidate, int64_t i, int64_t q, int64_t fantasies, int64_t starts, bool further) {
+    const double *x = candidate + i * d_, *sigma = w.moments.host(), *mu = sigma + q * q, *variance = mu + q;
+    if (!inside(x)) return;
+    int64_t best = -1;
+    double least = INFINITY;
+    for (int64_t m = 0; m < fantasies; ++m) {
+      double g = mu[i];
+      for (int64_t j = 0; j < q; ++j) {
+        g += w.coefficients.host()[m * q + j] * (i == j ? variance[i] : sigma[i * q + j]);
+      }
+      const bool better = g < w.start_value[m * starts];
+      if (g < least) least = g, best = better ? -1 : m;
+      if (!better) continue;
+      w.start_value[m * starts] = g;
+      std::copy_n(x, d_, w.starts.data() + m * starts * d_);
+    }
+    if (best < 0 || !further) return;
+    w.owner.push_back(best);
+    w.start_value.push_back(least);
+    w.starts.insert(w.starts.end(), x, x + d_);
   }
 
   // Every fantasy tries the minimisers of the others.
@@ -507,7 +528,6 @@ class KnowledgeGradient {
     }
   }
 
-  const double* host_z(int64_t row) const { return host_points_.data() + row * d_; }
 
   int64_t n_, d_, points_ = 0;
   const double *x_, *l_, *alpha_;

@@ -48,6 +48,40 @@ LVM_HD P erfcx_positive(P x) {
   return (even + odd * t) / (P(1.0) + (x + x));
 }
 
+// E[(Z - c)+] / phi(c) = 1 - c (1 - Phi(c)) / phi(c) of Z ~ N(0, 1) for c >= 0, within about 2e-15 of itself.
+//
+// The difference cancels as 1 / c^2. (1 + c)^2 times it is smooth in t = (c - 4) / (c + 4), which maps c >= 0 to [-1, 1): the
+// polynomial of degree 24 that agrees with it at the Chebyshev nodes.
+template <class P>
+LVM_HD P normal_excess_ratio(P c) {
+  const P t = (c - P(4.0)) / (c + P(4.0)), s = t * t, inverse = P(1.0) / (P(1.0) + c);
+  P even = P(-1.6909150764749502e-8), odd = P(-4.56731602828304363e-8);
+  even = even * s + P(1.21635788395195315e-7);
+  odd = odd * s + P(4.79676058816164775e-7);
+  even = even * s + P(-2.77521778139862389e-7);
+  odd = odd * s + P(-2.70094976838760585e-6);
+  even = even * s + P(-9.43443771362589362e-7);
+  odd = odd * s + P(1.14185736689193554e-5);
+  even = even * s + P(1.26085704681439788e-5);
+  odd = odd * s + P(-4.3372212589708269e-5);
+  even = even * s + P(-8.09333331418427817e-5);
+  odd = odd * s + P(0.000174433116213525052);
+  even = even * s + P(0.000426258127016237871);
+  odd = odd * s + P(-0.000882233180354982684);
+  even = even * s + P(-0.00193582561401623795);
+  odd = odd * s + P(0.00583260975619193508);
+  even = even * s + P(0.00467762125619408686);
+  odd = odd * s + P(-0.0388910915889551779);
+  even = even * s + P(0.0560828933139427882);
+  odd = odd * s + P(0.0271176644511792675);
+  even = even * s + P(-0.221261506379377575);
+  odd = odd * s + P(0.353547276477220895);
+  even = even * s + P(-0.172681708346106985);
+  odd = odd * s + P(-0.346864438445705233);
+  even = even * s + P(1.33476170864393294);
+  return (even + odd * t) * inverse * inverse;
+}
+
 // log Phi(z), and the ratio phi(z) / Phi(z), to full relative precision in both tails; P is a number or a pack.
 template <class P>
 LVM_HD P log_normal_cdf(P z, P& ratio) {

@@ -82,7 +82,7 @@ template <class T>
 __device__ T all_of_core(T x) {
   T sum = exp_(x) + log_(x) + log1p_(x) + expm1_(x) + sqrt_(x) + min_(x, T(1)) + large_(x) + zero_unless_positive_(x, x);
   sum += random_draws(x) + likelihoods(x) + networks(x) + chains(x);
-  sum += softplus(x) + softplus_derivative(x) + softplus_inverse(x);
+  sum += softplus(x) + softplus_derivative(x) + softplus_inverse(x) + normal_excess_ratio(x);
   const Shape<T> shape{x, 3};
   sum += pair<Rbf>(x, shape) + pair<Matern12>(x, shape) + pair<Matern32>(x, shape) + pair<Matern52>(x, shape);
   return sum + pair<RationalQuadratic>(x, shape) + pair<Dot>(x, shape) + pair<Power>(x, shape);

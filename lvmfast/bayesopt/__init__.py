@@ -7,6 +7,7 @@ from lvmfast.bayesopt._analytic import (
     LowerConfidenceBound,
     ProbabilityOfImprovement,
 )
+from lvmfast.bayesopt._discrete import DiscreteKnowledgeGradient
 from lvmfast.bayesopt._knowledge_gradient import KnowledgeGradient, SimulatedOutcomes
 from lvmfast.bayesopt._maximize import Maximum, maximize
 from lvmfast.bayesopt._minimize import minimize
@@ -18,17 +19,18 @@ from lvmfast.bayesopt._thompson import ThompsonSampling
 __all__ = [
     "Acquisition",
     "Categorical",
+    "DiscreteKnowledgeGradient",
     "ExpectedImprovement",
-    "KnowledgeGradient",
     "Integer",
+    "KnowledgeGradient",
     "LogExpectedImprovement",
     "LowerConfidenceBound",
     "Maximum",
     "MonteCarloExpectedImprovement",
     "Optimizer",
     "ProbabilityOfImprovement",
-    "SimulatedOutcomes",
     "Real",
+    "SimulatedOutcomes",
     "Space",
     "ThompsonSampling",
     "maximize",

@@ -71,7 +71,7 @@ class Acquisition:
         raise NotImplementedError
 
     def _objective(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What :meth:`maximize` climbs, with its gradient: it rises with the value."""
+        """What :meth:`maximize` climbs, with its gradient: the value; a subclass may take a logarithm of it instead."""
         return self._value_and_gradient(X)
 
     def _objective_value(self, X: np.ndarray) -> np.ndarray:

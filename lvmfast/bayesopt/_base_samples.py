@@ -19,7 +19,8 @@ def base_samples(sampling: str, n: int, q: int, random_state) -> tuple[np.ndarra
         raise ValueError(f"sampling must be 'sobol' or 'normal' for q > 1, got {sampling!r} with q={q}")
     even = np.full(n, 1.0 / n)
     if sampling == "strata":
-        return strata(n)[:, None], even
+        means, weights = strata(n)
+        return means[:, None], weights
     if sampling == "gauss-hermite":
         nodes, weights = np.polynomial.hermite_e.hermegauss(n)
         return nodes[:, None], weights / weights.sum()
@@ -33,9 +34,20 @@ def base_samples(sampling: str, n: int, q: int, random_state) -> tuple[np.ndarra
     return (both, even) if n % 2 == 0 else (np.vstack([normal[:-1], 0.0 * normal[:1], -normal[:-1]]), even)
 
 
-def strata(n: int) -> np.ndarray:
-    """The means of N(0, 1) in n intervals of equal probability."""
-    ends = stats.norm.ppf(np.arange(1, n) / n)
+def strata(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The means of N(0, 1) in n intervals, and their probabilities.
+
+    A function that is linear but for kinks errs by the squared width of the intervals with kinks, times the density:
+    least in all for intervals whose number is as the cube root of the density, the quantiles of N(0, 3).
+    P. Zador (1982), "Asymptotic quantization error of continuous signals", IEEE Trans. Inf. Theory 28.
+    """
+    ends = np.sqrt(3.0) * stats.norm.ppf(np.arange(1, n) / n)
+    ends = 0.5 * (ends - ends[::-1])
     density = np.concatenate([[0.0], stats.norm.pdf(ends), [0.0]])
-    means = n * (density[:-1] - density[1:])
-    return 0.5 * (means - means[::-1])
+    below = np.concatenate([[0.0], stats.norm.cdf(np.minimum(ends, 0.0)), [0.5]])
+    above = np.concatenate([[0.0], stats.norm.sf(np.maximum(ends, 0.0))[::-1], [0.5]])
+    weights = np.concatenate([np.diff(below[: n // 2 + 1]), [1.0] * (n % 2), np.diff(above[: n // 2 + 1])[::-1]])
+    if n % 2:
+        weights[n // 2] = 1.0 - 2.0 * weights[: n // 2].sum()
+    means = (density[:-1] - density[1:]) / weights
+    return 0.5 * (means - means[::-1]), weights

@@ -8,12 +8,14 @@ import numpy as np
 from scipy import stats
 
 from lvmfast import _backend
+from lvmfast._backend import to_numpy
 from lvmfast._validation import as_float_array, check_integer, check_positive, check_rng
 from lvmfast.bayesopt._acquisition import Acquisition
 from lvmfast.bayesopt._base_samples import base_samples
 
 __all__ = ["KnowledgeGradient", "SimulatedOutcomes"]
 
+MOST_KNOWN = 256  # training inputs at which searches may begin: those of the smallest means
 BEST_POINTS = 8  # points from which the predictive minimum is searched
 
 
@@ -47,8 +49,8 @@ class KnowledgeGradient(Acquisition):
     ``KG(x_c) = tau_n - E[tau_{n+1}]``, ``tau_n = min_x mu_n(x)``,
     ``tau_{n+1}^(m) = min_x mu_n(x) + sigma~(x, x_c) xi_m``,
 
-    with ``sigma~(x, x_c) = k_n(x, x_c) / sqrt(k_n(x_c, x_c) + noise)`` and standard normal ``xi_m``, minima over the box.
-    Every minimum is searched by a quasi-Newton method from the best of ``n_points`` points, and then from the minimizers
+    with ``sigma~(x, x_c) = k_n(x, x_c) / sqrt(k_n(x_c, x_c) + noise)``, standard normal ``xi_m``, and minima over the
+    box. Every minimum is searched by a quasi-Newton method from the best of many points, and then from the minimizers
     of the other outcomes. The same ``xi_m`` serve every candidate, so that the estimate is a function of the candidate
     with a gradient: that at fixed minimizers (envelope theorem).
 
@@ -62,20 +64,20 @@ class KnowledgeGradient(Acquisition):
     q : int, default=1
         Points that are observed together.
     sampling : {"auto", "strata", "gauss-hermite", "sobol", "normal"} or array of shape (M, q), default="auto"
-        Of the outcomes. "strata": the means of N(0, 1) in M intervals of equal probability, whose estimate errs by about
-        1 / M^2 and is never too large; "gauss-hermite": the nodes of quadrature; both for q = 1. "sobol": antithetic
-        pairs of scrambled Sobol' points. "normal": independent draws, as in the plain Monte Carlo estimate, which can be
-        negative. "auto": "strata" for q = 1, else "sobol".
+        Of the outcomes. "strata": the means of N(0, 1) in M intervals, weighted by their probabilities: the estimate
+        errs by the order of 1 / M^2 and is never too large; "gauss-hermite": the nodes of quadrature; both for q = 1.
+        "sobol": antithetic pairs of scrambled Sobol' points. "normal": independent draws, as in the plain Monte Carlo
+        estimate, which can be negative. "auto": "strata" for q = 1, else "sobol".
     n_points : int, optional
-        Points of the box among which searches begin, besides the training inputs in the box and minimizers of mu_n.
-        Default 128 d, at most 1024.
+        Points of the box among which searches begin, besides the training inputs in it and minimizers of mu_n. Default
+        128 d, at most 1024.
     n_starts : int, default=1
         Searches of each outcome that begin among these points.
     noise_variance : float, optional
         Of the observation to come. Default: the model's; needed where every row had its own.
     tol : float, default=1e-5
-        Searches end when the gradient, times a length of the order of the spacing of the points, is below it times the
-        range of mu_n.
+        Searches end when the gradient, times a length of the order of the spacing of the points, is below it times
+        the range of mu_n.
     max_evaluations : int, default=60
         Of each search.
     random_state : int, numpy.random.Generator or None, default=0
@@ -89,9 +91,9 @@ class KnowledgeGradient(Acquisition):
     Notes
     -----
     A candidate costs O(n^2) once (two triangular solves; two more for the gradient) and O(n d) for every point that its
-    searches visit; the factor of the model is never rebuilt. Each call holds some M (n + q) numbers for every thread. The
-    value is >= 0 but for "normal", as the minimizer of mu_n is one of the points and the ``xi_m`` average to 0. A point
-    of which nothing can be learned beyond rounding (1e-12 of its variance with noise) has value and gradient 0.
+    searches visit; the factor of the model is never rebuilt. A call holds some M (n + q) numbers for every thread. The
+    value is >= 0 but for "normal", as the minimizer of mu_n is one of the points and the ``xi_m`` average to 0. A
+    candidate whose variance, noise included, is no more than rounding has value and gradient 0.
 
     References
     ----------
@@ -234,7 +236,10 @@ class KnowledgeGradient(Acquisition):
         uniform = stats.qmc.Sobol(d, scramble=True, rng=rng).random(1 << (n_points - 1).bit_length())[:n_points]
         trained = self.surrogate.posterior.X
         inside = ((trained >= lower) & (trained <= upper)).all(axis=1)
-        points = np.vstack([lower + uniform * (upper - lower), np.unique(trained[inside], axis=0)])
+        known = np.unique(trained[inside], axis=0)
+        if len(known) > MOST_KNOWN:
+            known = known[np.argsort(to_numpy(self.surrogate.posterior.mean_at(known))[:, 0])[:MOST_KNOWN]]
+        points = np.vstack([lower + uniform * (upper - lower), known])
         mu = self._compiled.set_points(points)
         best = spread_out(points, mu, upper - lower)
         x, values = self._compiled.minimise_mean(points[best], 0.01 * self.tol, 5 * self.max_evaluations)

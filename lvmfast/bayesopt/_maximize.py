@@ -16,6 +16,7 @@ __all__ = ["Maximum", "maximize"]
 
 ROUNDS, BISECTIONS = 5, 40
 BEST_POINTS = 5  # training inputs around which candidates are drawn
+MOST_NATS = 10.0
 GREED = 5.0  # how much likelier the best candidate becomes a start than that at the ninth decile, as a logarithm
 
 
@@ -58,7 +59,7 @@ def maximize(
         Of one climb.
     tol : float, default=1e-6
         A climb ends when no component of its gradient, times the width of the bounds, is above ``tol`` times the spread
-        of the best candidates' values.
+        of the best candidates' values (``tol`` nats where a logarithm is climbed).
     feasible : callable, optional
         ``feasible(X)`` answers True for rows of X (m, d) that may be returned, shape (m,). A climb that ends elsewhere
         goes back along the line to its start until it is feasible.
@@ -112,6 +113,7 @@ class _Search:
         self.feasible, self.project = feasible, project
         self.lower, self.upper = acquisition.bounds.T
         self.width = self.upper - self.lower
+        self.logarithmic = type(acquisition)._objective is not Acquisition._objective
         self.n_evaluations = 0
 
     def run(self, given, n_candidates, n_starts, max_evaluations, tol) -> Maximum:
@@ -124,13 +126,12 @@ class _Search:
         pool, objective = [starts], [values]
         finite = np.isfinite(values)
         if finite.any():
-            ends, end_values = self.climb(starts[finite], self.spread_of(scores), max_evaluations, tol)
+            scale = 1.0 if self.logarithmic else self.spread_of(scores)
+            ends, end_values = self.climb(starts[finite], scale, max_evaluations, tol)
             pool.append(ends)
             objective.append(end_values)
         pool, objective = np.concatenate(pool), np.concatenate(objective)
-        own = objective
-        if type(self.acquisition)._objective is not Acquisition._objective:
-            own = self.evaluate(self.acquisition._value, pool)
+        own = self.evaluate(self.acquisition._value, pool) if self.logarithmic else objective
         best = np.lexsort((objective, own))[-1]
         return Maximum(pool[best], float(own[best]), self.n_evaluations)
 
@@ -182,8 +183,10 @@ class _Search:
             return X
         points = X.reshape(-1, X.shape[2])
         answer = as_float_array(self.project(points.copy()), "project(X)").astype(np.float64)
-        if answer.shape != points.shape or not np.isfinite(answer).all():
-            raise ValueError(f"project must return finite points of shape {points.shape}, got {answer.shape}")
+        if answer.shape != points.shape:
+            raise ValueError(f"project must return points of shape {points.shape}, got {answer.shape}")
+        if not np.isfinite(answer).all():
+            raise ValueError("project must return finite points, got NaN or infinity")
         return answer.reshape(X.shape)
 
     def allowed(self, X) -> np.ndarray:
@@ -227,14 +230,14 @@ class _Search:
             chosen.append(int(self.rng.choice(len(X), p=odds / total)))
         return chosen
 
-    @staticmethod
-    def spread_of(scores) -> float:
-        """The best score less the ninth decile; where that is 0, the size of the best, or 1."""
+    def spread_of(self, scores) -> float:
+        """The best score less the ninth decile, of logarithms 10 at most; where it is 0, the size of the best, or 1."""
         finite = scores[np.isfinite(scores)]
         if not len(finite):
             return 1.0
         best = finite.max()
-        return float(best - np.quantile(finite, 0.9)) or float(abs(best)) or 1.0
+        spread = float(best - np.quantile(finite, 0.9)) or float(abs(best)) or 1.0
+        return min(spread, MOST_NATS) if self.logarithmic else spread
 
     def climb(self, starts, scale, max_evaluations, tol) -> tuple[np.ndarray, np.ndarray]:
         """From every start to an end that can be evaluated, and the objective there."""
@@ -297,5 +300,6 @@ def _check_x0(x0, acquisition) -> np.ndarray:
     inside = ((array >= lower) & (array <= upper)).all(axis=2)
     if not inside.all():
         row = int(np.argmin(inside.all(axis=1)))
-        raise ValueError(f"x0 must be finite and within the bounds, got {array[row].tolist()} at row {row}")
+        got = (array[row, 0] if q == 1 else array[row]).tolist()
+        raise ValueError(f"x0 must be finite and within the bounds, got {got} at row {row}")
     return array

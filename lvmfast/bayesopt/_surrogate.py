@@ -133,9 +133,9 @@ class Marginals:
     """
 
     def __init__(self, surrogate: Surrogate, X: np.ndarray):
-        self._surrogate, self._X = surrogate, X
-        self.mean, self._half = surrogate.mean_and_half(X)
-        prior = _backend.cpu.gram_diagonal(surrogate.kernel.tree, surrogate.theta, X)
+        self._surrogate, self._X = surrogate, np.ascontiguousarray(X)
+        self.mean, self._half = surrogate.mean_and_half(self._X)
+        prior = _backend.cpu.gram_diagonal(surrogate.kernel.tree, surrogate.theta, self._X)
         self.variance = np.maximum(prior - to_numpy(column_squares(self._half)), 0.0)
 
     def pull(self, mean_bar: np.ndarray, variance_bar: np.ndarray) -> np.ndarray:
@@ -170,6 +170,7 @@ class Joint:
     """
 
     def __init__(self, surrogate: Surrogate, X: np.ndarray, fixed: FixedPoints | None):
+        X = np.ascontiguousarray(X)
         self._surrogate, self._X, self._fixed = surrogate, X, fixed
         m, q, d = X.shape
         p = 0 if fixed is None else len(fixed.points)
@@ -178,7 +179,7 @@ class Joint:
         self.mean = np.empty((m, p + q))
         self.mean[:, p:] = mean.reshape(m, q)
         self.covariance = np.empty((m, p + q, p + q))
-        V = self._half.T.reshape(m, q, -1)
+        V = self._half.T.reshape(m, q, len(self._half))
         own = self.covariance[:, p:, p:]
         for k, candidate in enumerate(X):
             own[k] = surrogate.prior_covariance(candidate)
@@ -199,8 +200,8 @@ class Joint:
         both = covariance_bar + covariance_bar.swapaxes(1, 2)
         own = np.ascontiguousarray(both[:, p:, p:])
         mean_bar = np.ascontiguousarray(mean_bar[:, p:]).reshape(-1)
-        W = surrogate.weights(self._half).T.reshape(m, q, -1)
-        cotangent = -(there(own) @ W).reshape(m * q, -1)
+        W = surrogate.weights(self._half).T.reshape(m, q, len(self._half))
+        cotangent = -(there(own) @ W).reshape(m * q, W.shape[2])
         cotangent += there(mean_bar)[:, None] * surrogate.posterior.alpha[:, 0]
         tree, theta = surrogate.kernel.tree, surrogate.theta
         gradient = np.empty((m, q, d))

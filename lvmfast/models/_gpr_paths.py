@@ -121,12 +121,11 @@ class Features:
             return total
         scaled = weights * (self.weight / np.sqrt(len(self.weight)))[:, None]
         linear = [a + X @ B for a, B in self.forms]
-        total = 0.0
-        wave = np.ones((len(X), len(scaled)))
+        total, wave = 0.0, np.ones((len(X), len(scaled)))
         if self.phase is not None:
             angle = X @ self.omega + self.phase
-            wave = np.cos(angle)
             total = _slopes(math.prod(linear, start=-np.sin(angle)), self.omega, scaled)
+            wave = np.cos(angle) if self.forms else wave
         for k, (_, B) in enumerate(self.forms):
             total += _slopes(math.prod(linear[:k] + linear[k + 1 :], start=wave), B, scaled)
         return np.broadcast_to(total, (len(X), X.shape[1], scaled.shape[1]))

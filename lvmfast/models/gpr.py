@@ -259,7 +259,8 @@ class GPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         paths : callable
-            ``paths(X)`` has shape (n_samples, m) or (n_samples, m, d).
+            ``paths(X)`` has shape (n_samples, m) or (n_samples, m, d), its derivatives ``paths.gradient(X)`` by X
+            (m, q) have shape (n_samples, m, q) or (n_samples, m, q, d).
 
         References
         ----------
