@@ -14,6 +14,7 @@ import numpy as np
 from scipy import optimize
 
 from lvmfast import plot
+from lvmfast._validation import check_integer
 from lvmfast.bayesopt import DiscreteKnowledgeGradient, KnowledgeGradient, minimize
 from lvmfast.demos._report import finish
 from lvmfast.kernels import RBF
@@ -22,6 +23,7 @@ from lvmfast.models import GPR
 BOUNDS = np.array([[-1.0, 2.0]])
 NOISE = 0.1  # standard deviation
 CANDIDATE = 0.1
+FIRST = 4  # calls of the loop before there is a model
 ORANGE, BLUE = "#E07B00", plot.COLORS[0]
 
 
@@ -40,12 +42,13 @@ def true_minimum() -> tuple[float, float]:
 
 def run(*, output="lvmfast-demo/knowledge-gradient", seed=0, n=10, n_calls=15, quiet=False) -> dict:
     """Walk through it, say what came out and write the pictures to ``output``; returns what was measured."""
+    n = check_integer(n, "n", 2)
     rng = np.random.default_rng(seed)
     X = rng.uniform(*BOUNDS[0], (n, 1))
     y = f(X[:, 0]) + NOISE * rng.standard_normal(n)
     before = GPR(RBF(1.0, 1.0), noise_variance=1.0, optimizer=None).fit(X, y)
     after = GPR(RBF(1.0, 1.0), noise_variance=0.1, n_restarts=8, random_state=seed).fit(X, y)
-    few = {m: simulate(after, m, seed) for m in (1, 5)}
+    drawn = {m: simulate(after, m, seed) for m in (1, 5, 4096)}
     x = np.linspace(*BOUNDS[0], 601)
     score = KnowledgeGradient(after, BOUNDS)
     exact = DiscreteKnowledgeGradient(after, BOUNDS, points=x[:, None], include_candidate=False)
@@ -58,13 +61,14 @@ def run(*, output="lvmfast-demo/knowledge-gradient", seed=0, n=10, n_calls=15, q
         "predictive-minimum": predictive_minimum(x, after, score),
     }
     for m, name in ((1, "one"), (5, "five")):
-        figures[f"{name}-simulated"] = simulations(x, after, score, few[m])
-        figures[f"{name}-simulated-minima"] = simulations(x, after, score, few[m], minima=True)
+        figures[f"{name}-simulated"] = simulations(x, after, score, drawn[m])
+        figures[f"{name}-simulated-minima"] = simulations(x, after, score, drawn[m], minima=True)
     figures["knowledge-gradient"] = whole_interval(x, after, score, exact, best)
     figures["loop"] = observed_in_order(x, history)
     figures["regret"] = regrets(history)
-    numbers = table(before, after, few, score, exact, best, history, seed)
-    measured = {"before": before, "after": after, "best": best, "history": history}
+    numbers = table(before, after, drawn, score, exact, best, history)
+    gains = score.predictive_minimum - drawn[4096].minima[0]
+    measured = {"gains": gains, "exact": float(exact([[CANDIDATE]])[0]), "best": best, "history": history}
     return measured | finish(output, figures, numbers, quiet)
 
 
@@ -88,14 +92,12 @@ def loop(n_calls: int, seed: int) -> dict:
     def note(result):
         recommended.append((result.x_model or result.x)[0])
 
-    initial = min(4, n_calls)
-    options = {"n_initial_points": initial, "acquisition": "kg", "random_state": seed, "callback": note}
+    options = {"n_initial_points": FIRST, "acquisition": "kg", "random_state": seed, "callback": note}
     result = minimize(observe, BOUNDS.tolist(), n_calls=n_calls, **options)
     places = np.array(result.x_iters)[:, 0]
     least = true_minimum()[1]
     return {
         "result": result,
-        "initial": initial,
         "x": places,
         "y": np.asarray(result.func_vals),
         "regret": f(np.array(recommended)) - least,
@@ -103,7 +105,7 @@ def loop(n_calls: int, seed: int) -> dict:
     }
 
 
-def table(before, after, few, score, exact, best, history, seed: int) -> dict:
+def table(before, after, drawn, score, exact, best, history) -> dict:
     """What the pictures show, in numbers."""
     x_min, f_min = true_minimum()
     tau, place = score.predictive_minimum, score.predictive_minimizer[0]
@@ -116,10 +118,8 @@ def table(before, after, few, score, exact, best, history, seed: int) -> dict:
         "predictive minimum": f"{tau:.6f} at {place:.6f}",
         f"knowledge gradient at {CANDIDATE}": "",
     }
-    draws = {m: tau - drawn.minima[0] for m, drawn in few.items()}
-    many = 4096
-    draws[many] = tau - simulate(after, many, seed).minima[0]
-    for m, gains in draws.items():
+    for m, outcomes in drawn.items():
+        gains = tau - outcomes.minima[0]
         error = f" ± {gains.std(ddof=1) / m**0.5:.6f}" if m > 1 else ""
         numbers[f"  {m:,} simulated outcome{'s' if m > 1 else ''}"] = f"{gains.mean():.6f}{error}"
     numbers["  64 strata of outcomes"] = f"{score([[CANDIDATE]])[0]:.6f}"
@@ -230,7 +230,7 @@ def whole_interval(x, model, score, exact, best):
     band(first, x, model)
     mark(first, score.predictive_minimizer[0], score.predictive_minimum, ORANGE, label=r"$\tau_n$")
     first.set_xlabel("")
-    first.legend(frameon=False)
+    first.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.55, 1.0), ncols=2)
     second.plot(x, score(x[:, None]), color=BLUE, lw=2, label="64 strata of outcomes")
     second.plot(x, exact(x[:, None]), color=plot.COLORS[1], ls="--", lw=1.6, label="exact over 601 points")
     second.plot(best.x, best.value, "*", color=BLUE, ms=14, mec="w", mew=0.8, label="the next candidate")
@@ -258,7 +258,8 @@ def observed_in_order(x, history):
     ax.plot(x, mean, color=ORANGE, lw=2, label="predictive mean")
     interval = mean - 1.96 * std, mean + 1.96 * std
     ax.fill_between(x, *interval, color=ORANGE, alpha=0.15, lw=0, label="95 % interval of f")
-    points = ax.scatter(history["x"], history["y"], c=np.arange(1, n + 1), cmap="viridis", s=45, ec="w", zorder=5)
+    style = {"cmap": "viridis", "s": 45, "ec": "w", "zorder": 5, "clip_on": False}
+    points = ax.scatter(history["x"], history["y"], c=np.arange(1, n + 1), **style)
     figure.colorbar(points, ax=ax, label="call", ticks=np.unique(np.linspace(1, n, min(n, 8)).round()))
     mark(ax, result.x_model[0], result.fun_model, ORANGE)
     x_min = true_minimum()[0]
@@ -273,7 +274,7 @@ def regrets(history):
     calls = np.arange(1, len(history["x"]) + 1)
     ax.semilogy(calls, history["regret"], "o-", color=BLUE, lw=1.8, ms=5, label="minimiser of the predictive mean")
     ax.semilogy(calls, history["regret_tried"], "s--", color=plot.COLORS[1], lw=1.4, ms=4, label="best place tried")
-    ax.axvspan(0.5, history["initial"] + 0.5, color="0.93", lw=0, label="first places")
+    ax.axvspan(0.5, FIRST + 0.5, color="0.93", lw=0, label="first places")
     ax.set(xlabel="call", ylabel="f less its minimum", xlim=(0.5, len(calls) + 0.5))
     ax.legend(frameon=False)
     return ax.figure

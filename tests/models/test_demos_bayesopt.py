@@ -34,6 +34,20 @@ def test_demo_writes_pictures(tmp_path, capsys):
     assert "-0.5003596277 at -0.3593944" in text
 
 
+@pytest.mark.parametrize("name", ["n", "n-calls"])
+def test_demo_reports_too_few(tmp_path, capsys, name):
+    assert cli.main(["demo", "knowledge-gradient", f"--{name}", "1", "--quiet", "--output", str(tmp_path)]) == 1
+    assert f"{name.replace('-', '_')} must be" in capsys.readouterr().err
+
+
+def test_simulations_average_to_the_knowledge_gradient(tmp_path):
+    # The mean over outcomes drawn is the exact one over a dense grid, within three standard errors.
+    found = knowledge_gradient.run(output=tmp_path, n_calls=5, quiet=True)
+    gains, exact = found["gains"], found["exact"]
+    assert abs(gains.mean() - exact) < 3 * gains.std() / len(gains) ** 0.5
+    assert found["history"]["regret"][-1] >= 0
+
+
 def test_true_minimum():
     # 3 cos 3x + 2x - 0.7 = 0, by mpmath's findroot with 30 digits
     x, value = knowledge_gradient.true_minimum()
