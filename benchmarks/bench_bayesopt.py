@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from cases import threads
 from peers.bayesian_optimization import CASES, PEERS, KnowledgeGradientCase, Unavailable
-from ratios_bayesopt import CHECKED, assert_same_model
-
-from lvmfast.bayesopt import KnowledgeGradient
+from ratios_bayesopt import CHECKED, assert_same_model, even_weights
 
 pytestmark = [
     pytest.mark.parametrize("n_threads", [1, 2]),
@@ -22,7 +20,7 @@ pytestmark = [
 @pytest.mark.parametrize("whose", ["ours", "theirs"])
 def test_knowledge_gradient(benchmark, name, operation, n_threads, whose, peer):
     case = KnowledgeGradientCase.random(name, n_candidates=20)
-    ours = KnowledgeGradient(case.fitted(), case.problem.bounds)
+    ours = even_weights(case)
     try:
         made = PEERS[peer](case, 2, 32)
     except Unavailable as reason:
