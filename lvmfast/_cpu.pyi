@@ -589,3 +589,48 @@ def kliep_cross_validate(
 def expected_maximum(
     a: NDArray[np.float64], b: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]: ...
+
+class KnowledgeGradient:
+    def __init__(
+        self,
+        tree: KernelTree,
+        theta: NDArray[np.float64],
+        x: NDArray[np.float64],
+        l: NDArray[np.float64],  # noqa: E741
+        alpha: NDArray[np.float64],
+        noise: float,
+        spread: float,
+        mean: NDArray[np.float64],
+        lower: NDArray[np.float64],
+        upper: NDArray[np.float64],
+    ) -> None: ...
+    def set_points(self, z: NDArray[np.float64]) -> NDArray[np.float64]: ...
+    def minimise_mean(
+        self, starts: NDArray[np.float64], tolerance: float, max_evaluations: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+    def evaluate(
+        self,
+        candidates: NDArray[np.float64],
+        xi: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        at: NDArray[np.float64] | None,
+        starts: int,
+        tolerance: float,
+        max_evaluations: int,
+        gradient: bool,
+        details: bool,
+    ) -> dict[str, NDArray[np.float64]]: ...
+
+class BoxSearch:
+    def __init__(
+        self,
+        starts: NDArray[np.float64],
+        lower: NDArray[np.float64],
+        upper: NDArray[np.float64],
+        scale: NDArray[np.float64],
+        tolerance: float,
+        max_evaluations: int,
+    ) -> None: ...
+    def ask(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]: ...
+    def tell(self, value: NDArray[np.float64], gradient: NDArray[np.float64]) -> None: ...
+    def result(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_], int]: ...

@@ -28,7 +28,7 @@ def base_samples(sampling: str, n: int, q: int, random_state) -> tuple[np.ndarra
     if sampling == "normal":
         return rng.standard_normal((n, q)), even
     half = (n + 1) // 2
-    uniform = stats.qmc.Sobol(q, scramble=True, rng=rng).random(1 << (half - 1).bit_length())[:half]
+    uniform = stats.qmc.Sobol(q, scramble=True, seed=rng).random(1 << (half - 1).bit_length())[:half]
     normal = stats.norm.ppf(np.clip(uniform, 1e-12, 1.0 - 1e-12))
     both = np.vstack([normal, -normal])
     return (both, even) if n % 2 == 0 else (np.vstack([normal[:-1], 0.0 * normal[:1], -normal[:-1]]), even)

@@ -233,7 +233,7 @@ class KnowledgeGradient(Acquisition):
         """Points where searches begin: the box's own, training inputs, minimizers of mu_n."""
         lower, upper = self.bounds.T
         d = len(lower)
-        uniform = stats.qmc.Sobol(d, scramble=True, rng=rng).random(1 << (n_points - 1).bit_length())[:n_points]
+        uniform = stats.qmc.Sobol(d, scramble=True, seed=rng).random(1 << (n_points - 1).bit_length())[:n_points]
         trained = self.surrogate.posterior.X
         inside = ((trained >= lower) & (trained <= upper)).all(axis=1)
         known = np.unique(trained[inside], axis=0)
