@@ -43,8 +43,6 @@ from peers.bayesian_optimization import (
 from ratios_kernels import compare, for_each_thread_count, parser, report, spread
 from scipy import stats
 
-OPERATIONS = ("evaluate", "one_shot", "maximize")
-
 
 def even_weights(case: KnowledgeGradientCase):
     """Ours with outcomes that all count the same, as the peer's do."""
@@ -97,7 +95,6 @@ def checked_maximize(case, ours, peer):
     from lvmfast.bayesopt import KnowledgeGradient
 
     judge = KnowledgeGradient(ours.model, case.problem.bounds, n_fantasies=4096)
-
     model, n_fantasies = ours.model, len(ours.weights)
 
     def mine():
@@ -226,7 +223,7 @@ def main() -> None:
     """All cases."""
     options = parser(__doc__, PEERS, None)
     options.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
-    options.add_argument("--operations", nargs="*", default=OPERATIONS, choices=OPERATIONS)
+    options.add_argument("--operations", nargs="*", default=list(CHECKED), choices=list(CHECKED))
     options.add_argument("--restarts", type=int, default=2, help="of the peer's inner minimisation in evaluate")
     options.add_argument("--raw-samples", type=int, default=32, help="of the peer's inner minimisation in evaluate")
     options.add_argument("--growth", action="store_true", help="our time by the number of observations instead")
