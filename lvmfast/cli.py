@@ -19,6 +19,7 @@ DEMOS = {
     "density-ratio": "two densities told apart by a classifier and by kernels, and divergences from their ratio",
     "bijectors": "a banana-shaped density by a bijector, and by flows that learn it from samples",
     "implicit": "generators of digits and of points, learned through a density ratio",
+    "knowledge-gradient": "where to observe next: the knowledge gradient step by step, and a loop that follows it",
 }
 
 
@@ -113,6 +114,13 @@ def build_parser() -> argparse.ArgumentParser:
             ratio.add_argument("--data", help="MNIST files (IDX or npz) instead of the digits in the package")
         ratio.add_argument("--seed", type=int, default=0)
         ratio.add_argument("--quiet", action="store_true")
+    name, folder = "knowledge-gradient", "lvmfast-demo/knowledge-gradient"
+    gradient = demos.add_parser(name, help=DEMOS[name], description=DEMOS[name])
+    gradient.add_argument("--output", default=folder, help="folder for the pictures (default: %(default)s)")
+    gradient.add_argument("--n", type=int, default=10, help="observations of the walk (default: %(default)s)")
+    gradient.add_argument("--n-calls", type=int, default=15, help="observations of the loop (default: %(default)s)")
+    gradient.add_argument("--seed", type=int, default=0, help="of observations and simulations (default: %(default)s)")
+    gradient.add_argument("--quiet", action="store_true")
     return parser
 
 

@@ -1,0 +1,57 @@
+"""The demo of the knowledge gradient: pictures and numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lvmfast import cli
+from lvmfast.demos import knowledge_gradient
+
+PICTURES = [
+    "after",
+    "before",
+    "five-simulated",
+    "five-simulated-minima",
+    "function",
+    "knowledge-gradient",
+    "loop",
+    "one-simulated",
+    "one-simulated-minima",
+    "predictive-minimum",
+    "regret",
+]
+
+
+def test_demo_writes_pictures(tmp_path, capsys):
+    output = tmp_path / "pictures"
+    assert cli.main(["demo", "knowledge-gradient", "--n-calls", "6", "--output", str(output)]) == 0
+    text = capsys.readouterr().out
+    pictures = sorted(output.glob("*.png"), key=lambda p: p.stem)
+    assert [p.stem for p in pictures] == PICTURES
+    assert all(p.stat().st_size > 5000 and str(p) in text for p in pictures)
+    assert text.splitlines()[-1] == f"{len(PICTURES)} pictures in {output}"
+    assert "-0.5003596277 at -0.3593944" in text
+
+
+@pytest.mark.parametrize("name", ["n", "n-calls"])
+def test_demo_reports_too_few(tmp_path, capsys, name):
+    assert cli.main(["demo", "knowledge-gradient", f"--{name}", "1", "--quiet", "--output", str(tmp_path)]) == 1
+    assert f"{name.replace('-', '_')} must be" in capsys.readouterr().err
+
+
+def test_simulations_average_to_the_knowledge_gradient(tmp_path):
+    # The mean over outcomes drawn is the exact one over a dense grid, within three standard errors.
+    found = knowledge_gradient.run(output=tmp_path, n_calls=5, quiet=True)
+    gains, exact = found["gains"], found["exact"]
+    assert abs(gains.mean() - exact) < 3 * gains.std() / len(gains) ** 0.5
+    assert found["history"]["regret"][-1] >= 0
+
+
+def test_true_minimum():
+    # 3 cos 3x + 2x - 0.7 = 0, by mpmath's findroot with 30 digits
+    x, value = knowledge_gradient.true_minimum()
+    assert x == pytest.approx(-0.359394498600553329, abs=1e-14)
+    assert value == pytest.approx(-0.500359627666571009, abs=1e-14)
+    grid = np.linspace(*knowledge_gradient.BOUNDS[0], 100_001)
+    assert knowledge_gradient.f(grid).min() >= value
