@@ -21,6 +21,7 @@ __all__ = [
     "check_integer",
     "check_jitter",
     "check_positive",
+    "check_prior",
     "check_rng",
     "check_square",
     "check_target",
@@ -169,6 +170,13 @@ def check_callback(callback) -> None:
     """Raise unless ``callback`` is None or can be called."""
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, got {callback!r}")
+
+
+def check_prior(prior, name: str = "prior") -> None:
+    """Raise unless ``prior`` is None or has what :mod:`lvmfast.priors` promise."""
+    methods = ("log_density", "gradient")
+    if prior is not None and (isinstance(prior, type) or not all(hasattr(prior, method) for method in methods)):
+        raise TypeError(f"{name} must have log_density(value) and gradient(value), got {prior!r}")
 
 
 def check_columns(X, names) -> None:

@@ -7,7 +7,7 @@ import numbers
 
 import numpy as np
 
-from lvmfast._validation import as_float_array
+from lvmfast._validation import as_float_array, check_prior
 from lvmfast.kernels._compiled import checked_value, unconstrained_bounds
 from lvmfast.kernels._parameters import Parameters, Setting
 
@@ -48,9 +48,7 @@ class Parametrised:
 
     def set_prior(self, name, prior) -> Parametrised:
         """Give a parameter a prior (see :mod:`lvmfast.priors`), or None to take it away."""
-        methods = ("log_density", "gradient")
-        if prior is not None and (isinstance(prior, type) or not all(hasattr(prior, name) for name in methods)):
-            raise TypeError(f"prior must have log_density(value) and gradient(value), got {prior!r}")
+        check_prior(prior)
         return self._change((name,), prior=prior)
 
     def set_bijector(self, name, bijector) -> Parametrised:

@@ -9,7 +9,7 @@ import numpy as np
 from lvmfast import bijectors, kernels, priors
 from lvmfast.kernels._parameters import Setting
 
-__all__ = ["apply_settings", "kernel_from", "kernel_record", "settings_record"]
+__all__ = ["apply_settings", "kernel_from", "kernel_record", "plain_from", "plain_record", "settings_record"]
 
 
 def kernel_record(kernel, key: str, arrays: dict) -> dict:
@@ -50,13 +50,25 @@ def settings_record(owner, stacklevel: int = 5) -> dict:
             thing = getattr(parameter, what)
             if thing is None or thing == getattr(usual, what):
                 continue
-            if getattr(module, type(thing).__name__, None) is not type(thing) or not _is_plain(vars(thing)):
-                warnings.warn(f"the {what} {thing!r} of {name} is not saved", UserWarning, stacklevel=stacklevel)
-                continue
-            setting[what] = [type(thing).__name__, dict(vars(thing))]
+            record = plain_record(thing, module, f"the {what} {thing!r} of {name}", stacklevel + 1)
+            if record is not None:
+                setting[what] = record
         if setting:
             settings[name] = setting
     return settings
+
+
+def plain_record(thing, module, name: str, stacklevel: int = 5) -> list | None:
+    """The class of a thing of ``module`` and the numbers that it is made of; None, with a warning, for any other."""
+    if getattr(module, type(thing).__name__, None) is not type(thing) or not _is_plain(vars(thing)):
+        warnings.warn(f"{name} is not saved", UserWarning, stacklevel=stacklevel)
+        return None
+    return [type(thing).__name__, dict(vars(thing))]
+
+
+def plain_from(record: list | None, module):
+    """What :func:`plain_record` recorded."""
+    return None if record is None else getattr(module, record[0])(**record[1])
 
 
 def _is_plain(options: dict) -> bool:
@@ -73,8 +85,7 @@ def apply_settings(owner, settings: dict) -> None:
             owner.set_bounds(name, *setting["bounds"])
         for what, module in (("prior", priors), ("bijector", bijectors)):
             if what in setting:
-                kind, options = setting[what]
-                getattr(owner, f"set_{what}")(name, getattr(module, kind)(**options))
+                getattr(owner, f"set_{what}")(name, plain_from(setting[what], module))
 
 
 def kernel_from(record: dict | None, key: str, arrays: dict):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from lvmfast import priors
 from lvmfast._backend import to_numpy
 from lvmfast._saving import jsonable, read_model, write_model
-from lvmfast.kernels._saving import kernel_from, kernel_record
+from lvmfast.kernels._saving import kernel_from, kernel_record, plain_from, plain_record
 from lvmfast.models._gpr_mean import Mean
 from lvmfast.models._gpr_posterior import GprPosterior
 
@@ -57,13 +58,18 @@ def arguments_record(model) -> tuple[dict, dict]:
         arrays["noise_variance"] = np.asarray(params["noise_variance"])
         params["noise_variance"] = None
     params["callback"] = None
-    return {"params": {name: jsonable(name, value) for name, value in params.items()}, "kernels": kernels}, arrays
+    prior = params.pop("noise_prior")
+    header = {"params": {name: jsonable(name, value) for name, value in params.items()}, "kernels": kernels}
+    if prior is not None:
+        header["noise_prior"] = plain_record(prior, priors, f"noise_prior={prior!r}")
+    return header, arrays
 
 
 def model_from_arguments(cls, header, arrays):
     """An unfitted model of class ``cls`` from what :func:`arguments_record` made."""
     model = cls(**header["params"])
     model.kernel = kernel_from(header["kernels"]["kernel"], "kernel", arrays)
+    model.noise_prior = plain_from(header.get("noise_prior"), priors)
     if "noise_variance" in arrays:
         model.noise_variance = arrays["noise_variance"]
     return model

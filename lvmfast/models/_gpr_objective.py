@@ -22,9 +22,20 @@ class GprObjective:
     """
 
     def __init__(
-        self, kernel, mean: Mean, X, Y, noise, learn_noise: bool, jitter, dtype, check_interrupt=None, device="cpu"
+        self,
+        kernel,
+        mean: Mean,
+        X,
+        Y,
+        noise,
+        learn_noise: bool,
+        jitter,
+        dtype,
+        check_interrupt=None,
+        device="cpu",
+        noise_prior=None,
     ):
-        self.device = device
+        self.device, self.noise_prior = device, noise_prior
         self.kernel, self.mean, self.X, self.Y = kernel.copy(), mean, X, Y
         self.learn_noise = learn_noise and np.ndim(noise) == 0
         self.noise, self.jitter = noise, 0.0
@@ -89,8 +100,13 @@ class GprObjective:
 
     def log_prior(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Log density of the priors and its gradient by theta."""
-        value, gradient = self.parameters.log_prior(self.split(theta)[0])
-        return value, self._pull(theta, gradient, 0.0)
+        vector, noise = self.split(theta)
+        value, gradient = self.parameters.log_prior(vector)
+        d_log_noise = 0.0
+        if self.learn_noise and self.noise_prior is not None:
+            value += float(self.noise_prior.log_density(noise))
+            d_log_noise = noise * float(self.noise_prior.gradient(noise))
+        return value, self._pull(theta, gradient, d_log_noise)
 
     def loss(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Minus (log marginal likelihood + log prior) per number in Y, and its gradient."""

@@ -22,6 +22,7 @@ from lvmfast._validation import (
     check_integer,
     check_jitter,
     check_positive,
+    check_prior,
     check_rng,
 )
 from lvmfast.exceptions import FitInterruptedWarning, LvmfastError, NonFiniteError
@@ -87,6 +88,8 @@ class GPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
         one per row, which are kept.
     learn_noise : bool, default=True
         False keeps a noise variance that is a number.
+    noise_prior : object, optional
+        Prior of a learned noise variance (see :mod:`lvmfast.priors`), in squared units of y.
     optimizer : {"lbfgs", None}, default="lbfgs"
         L-BFGS-B on the logarithms of the parameters; None keeps them all.
     n_restarts : int, default=0
@@ -172,6 +175,7 @@ class GPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
         mean="constant",
         noise_variance=None,
         learn_noise=True,
+        noise_prior=None,
         optimizer="lbfgs",
         n_restarts=0,
         max_iter=200,
@@ -186,6 +190,7 @@ class GPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.mean = mean
         self.noise_variance = noise_variance
         self.learn_noise = learn_noise
+        self.noise_prior = noise_prior
         self.optimizer = optimizer
         self.n_restarts = n_restarts
         self.max_iter = max_iter
@@ -425,7 +430,17 @@ class GPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
             return _Fit(kernel, noise, 0, 0, True, "parameters were kept (optimizer=None)")
         with deferred_interrupt() as check_interrupt:
             objective = GprObjective(
-                kernel, mean, X, Y, noise, self.learn_noise, self.jitter, dtype, check_interrupt, device
+                kernel,
+                mean,
+                X,
+                Y,
+                noise,
+                self.learn_noise,
+                self.jitter,
+                dtype,
+                check_interrupt,
+                device,
+                self.noise_prior,
             )
             start = objective.initial()
             if not start.size:
@@ -523,13 +538,11 @@ class GPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _finish(self, posterior, X, y, fit) -> None:
         """Set the fitted attributes."""
-        prior, _ = fit.kernel.log_prior()
         value = posterior.log_marginal_likelihood()
         if not np.isfinite(value):
             raise NonFiniteError(f"the log marginal likelihood is {value}; rescale y, or set bounds or priors")
         self.X_train_, self.y_train_ = (self._own(a) for a in (X, y))
         self.kernel_, self.noise_variance_ = fit.kernel, fit.noise
-        self.log_posterior_ = value + prior
         self.n_iter_, self.n_evaluations_ = fit.n_iter, fit.n_evaluations
         self.converged_, self.message_ = fit.converged, fit.message
         self._set_posterior(posterior)
@@ -544,8 +557,13 @@ class GPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
         alpha = self._own(posterior.alpha)
         self.alpha_ = alpha[:, 0] if single else alpha
         self.log_marginal_likelihood_ = posterior.log_marginal_likelihood()
-        prior, _ = self.kernel_.log_prior()
-        self.log_posterior_ = self.log_marginal_likelihood_ + prior
+        self.log_posterior_ = self.log_marginal_likelihood_ + self._log_prior()
+
+    def _log_prior(self) -> float:
+        value, _ = self.kernel_.log_prior()
+        if self.noise_prior is not None and self.learn_noise and np.ndim(self.noise_variance_) == 0:
+            value += float(self.noise_prior.log_density(self.noise_variance_))
+        return value
 
     def _objective(self, posterior, kernel, noise) -> GprObjective:
         learn = self.learn_noise and np.ndim(noise) == 0
@@ -588,6 +606,7 @@ class GPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
             check_choice(self.mean, "mean", NAMES)
         if not isinstance(self.learn_noise, (bool, np.bool_)):
             raise TypeError(f"learn_noise must be True or False, got {self.learn_noise!r}")
+        check_prior(self.noise_prior, "noise_prior")
         if self.optimizer is not None:
             check_choice(self.optimizer, "optimizer", ("lbfgs",))
         check_integer(self.n_restarts, "n_restarts", 0)

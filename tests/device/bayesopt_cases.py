@@ -69,7 +69,7 @@ def kg(**options):
 BAYESOPT = {
     "KG": case(1, kg(), condition=1e4 * CONDITION),
     "KG of two points": case(2, kg(q=2), mean="linear", condition=1e4 * CONDITION),
-    "KG, outcomes": case(1, kg(sampling="normal", n_starts=2), simulated),
+    "KG, outcomes": case(1, kg(sampling="normal", n_starts=2), simulated, condition=1e4 * CONDITION),
     "KG, one-shot": case(2, kg(q=2), one_shot),
     "KG, best": case(1, kg(), best, condition=1e4 * CONDITION),
     "discrete KG": case(1, lambda model: bayesopt.DiscreteKnowledgeGradient(model, BOX, n_points=32)),
