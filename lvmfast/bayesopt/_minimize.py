@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import check_callback, check_choice, check_integer, check_positive
 from lvmfast.bayesopt._optimizer import Optimizer
-from lvmfast.bayesopt._optimizer_file import settings_of
+from lvmfast.bayesopt._optimizer_file import differing_argument, settings_of
 from lvmfast.bayesopt._records import as_value, observation_of
 from lvmfast.exceptions import FitInterruptedWarning, SpaceExhaustedError
 
@@ -237,6 +237,12 @@ def _resumed(fresh, checkpoint, points, values) -> Optimizer:
                 f"checkpoint must name a file of a run with the same arguments, got {name}={value!r} in the file and "
                 f"{now[name]!r} here; pass the same, or another path"
             )
+    name = differing_argument(optimizer, fresh)
+    if name is not None:
+        raise ValueError(
+            f"checkpoint must name a file of a run with the same arguments, got another {name} here; pass the same, or "
+            "another path"
+        )
     known = list(zip(points, values, strict=True)) if values is not None else []
     told = list(zip(optimizer.x_iters, optimizer.func_vals, strict=True))[: len(known)]
     if not _same(told, known):

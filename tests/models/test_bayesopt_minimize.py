@@ -347,6 +347,8 @@ def test_a_run_that_goes_on_after_its_end(tmp_path):
         ({"refit": 3}, "refit"),
         ({"noise": 0.1}, "noise"),
         ({"initial_points": "latin"}, "initial_points"),
+        ({"acquisition_options": {"xi": 0.1}}, "another acquisition_options"),
+        ({"model": lvm.GPR()}, "another model"),
         ({"x0": [0.5], "y0": 1.0}, "x0 and y0"),
     ],
 )
@@ -361,6 +363,7 @@ def test_checkpoints_of_other_runs(options, message, tmp_path):
 def test_checkpoints_with_functions(tmp_path):
     path = tmp_path / "run.npz"
     options = {"acquisition": lvm.bayesopt.LowerConfidenceBound, "constraint": lambda x: x[0] < 1}
+    options |= {"acquisition_options": {"kappa": 2}, "model": lvm.GPR(lvm.kernels.RBF(0.5, [0.3]))}
     expected = quick(n_calls=9, **options)
     with pytest.raises(Crash):
         quick(crashing(wave, 7), n_calls=9, checkpoint=path, **options)
