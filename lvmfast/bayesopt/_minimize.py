@@ -68,7 +68,7 @@ def minimize(
     n_points : int, default=1
         Points that are chosen at once, before any of them is evaluated.
     checkpoint : path, optional
-        After every call the run is saved there. If the file exists, the run goes on where it ended: pass the same
+        The run is saved there before the first call and after each. If the file exists, the run goes on where it ended: pass the same
         arguments; ``n_calls`` and ``time_limit`` may differ. The points are those of a run that was not stopped, bit
         for bit.
     time_limit : float, optional
@@ -132,10 +132,13 @@ def minimize(
         )
     if checkpoint is not None and os.path.exists(checkpoint):
         optimizer = _resumed(optimizer, checkpoint, points, values)
-    elif values is None:
-        optimizer.enqueue(points)
     else:
-        optimizer._record([observation_of(point, value) for point, value in zip(points, values, strict=True)])
+        if values is None:
+            optimizer.enqueue(points)
+        else:
+            optimizer._record([observation_of(point, value) for point, value in zip(points, values, strict=True)])
+        if checkpoint is not None:
+            optimizer.save(checkpoint)  # what cannot be saved is found before f is called
     run = _Run(f, optimizer, n_given, callback, on_error, n_points, checkpoint)
     return run.until(n_calls, math.inf if time_limit is None else time_limit, verbose)
 
