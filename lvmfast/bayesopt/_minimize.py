@@ -68,9 +68,9 @@ def minimize(
     n_points : int, default=1
         Points that are chosen at once, before any of them is evaluated.
     checkpoint : path, optional
-        The run is saved there before the first call and after each. If the file exists, the run goes on where it ended: pass the same
-        arguments; ``n_calls`` and ``time_limit`` may differ. The points are those of a run that was not stopped, bit
-        for bit.
+        The run is saved there before the first call and after each. If the file exists, the run goes on where it
+        ended: pass the same arguments; ``n_calls``, ``n_points`` and ``time_limit`` may differ. With the same
+        ``n_points`` the points are those of a run that was not stopped, bit for bit.
     time_limit : float, optional
         Seconds after which no more calls are begun.
     verbose : int, default=0
