@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import check_callback, check_choice, check_integer, check_positive
 from lvmfast.bayesopt._optimizer import Optimizer
-from lvmfast.bayesopt._optimizer_file import settings_of
+from lvmfast.bayesopt._optimizer_file import differing_argument, settings_of
 from lvmfast.bayesopt._records import as_value, observation_of
 from lvmfast.exceptions import FitInterruptedWarning, SpaceExhaustedError
 
@@ -68,9 +68,9 @@ def minimize(
     n_points : int, default=1
         Points that are chosen at once, before any of them is evaluated.
     checkpoint : path, optional
-        After every call the run is saved there. If the file exists, the run goes on where it ended: pass the same
-        arguments; ``n_calls`` and ``time_limit`` may differ. The points are those of a run that was not stopped, bit
-        for bit.
+        The run is saved there before the first call and after each. If the file exists, the run goes on where it
+        ended: pass the same arguments; ``n_calls``, ``n_points`` and ``time_limit`` may differ. With the same
+        ``n_points`` the points are those of a run that was not stopped, bit for bit.
     time_limit : float, optional
         Seconds after which no more calls are begun.
     verbose : int, default=0
@@ -132,10 +132,13 @@ def minimize(
         )
     if checkpoint is not None and os.path.exists(checkpoint):
         optimizer = _resumed(optimizer, checkpoint, points, values)
-    elif values is None:
-        optimizer.enqueue(points)
     else:
-        optimizer._record([observation_of(point, value) for point, value in zip(points, values, strict=True)])
+        if values is None:
+            optimizer.enqueue(points)
+        else:
+            optimizer._record([observation_of(point, value) for point, value in zip(points, values, strict=True)])
+        if checkpoint is not None:
+            optimizer.save(checkpoint)  # what cannot be saved is found before f is called
     run = _Run(f, optimizer, n_given, callback, on_error, n_points, checkpoint)
     return run.until(n_calls, math.inf if time_limit is None else time_limit, verbose)
 
@@ -237,6 +240,12 @@ def _resumed(fresh, checkpoint, points, values) -> Optimizer:
                 f"checkpoint must name a file of a run with the same arguments, got {name}={value!r} in the file and "
                 f"{now[name]!r} here; pass the same, or another path"
             )
+    name = differing_argument(optimizer, fresh)
+    if name is not None:
+        raise ValueError(
+            f"checkpoint must name a file of a run with the same arguments, got another {name} here; pass the same, or "
+            "another path"
+        )
     known = list(zip(points, values, strict=True)) if values is not None else []
     told = list(zip(optimizer.x_iters, optimizer.func_vals, strict=True))[: len(known)]
     if not _same(told, known):

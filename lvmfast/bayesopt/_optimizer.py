@@ -100,7 +100,7 @@ class Optimizer:
     References
     ----------
     Frazier (2018), "A tutorial on Bayesian optimization", algorithm 1. Ginsbourger, Le Riche & Carraro (2010), "Kriging
-    is well-suited to parallelize optimization", sec. 4.2.
+    is well-suited to parallelize optimization", algorithm 1.
 
     Examples
     --------

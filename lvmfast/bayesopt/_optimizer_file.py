@@ -15,7 +15,7 @@ from lvmfast.bayesopt._space import Categorical, Space
 from lvmfast.models import GPR
 from lvmfast.models._gpr_file import arguments_record, gpr_from, gpr_record, model_from_arguments
 
-__all__ = ["load_optimizer", "save_optimizer", "settings_of"]
+__all__ = ["differing_argument", "load_optimizer", "save_optimizer", "settings_of"]
 
 QUEUES = ("_pending", "_enqueued", "_design")
 
@@ -89,6 +89,20 @@ def settings_of(optimizer) -> dict:
         "noise": optimizer._regression.noise,
         "on_error": optimizer.on_error,
     }
+
+
+def differing_argument(a, b) -> str | None:
+    """``acquisition_options`` or ``model`` where two optimizers were not made with the same, else None."""
+    for name, record in (
+        ("acquisition_options", lambda one, arrays: _options_record(one.acquisition_options, arrays)),
+        ("model", lambda one, arrays: _add(arrays, "", *arguments_record(one._regression.template))),
+    ):
+        arrays: tuple[dict, dict] = {}, {}
+        headers = [json.loads(json.dumps(record(one, into))) for one, into in zip((a, b), arrays, strict=True)]
+        same = headers[0] == headers[1] and arrays[0].keys() == arrays[1].keys()
+        if not same or any(not np.array_equal(arrays[0][key], arrays[1][key]) for key in arrays[0]):
+            return name
+    return None
 
 
 def _dimension_record(dimension) -> dict:

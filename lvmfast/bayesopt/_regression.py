@@ -30,7 +30,7 @@ def default_model(space: Space) -> GPR:
     """Matérn 5/2 with a lengthscale for each column, a constant mean and Gaussian noise of unknown variance.
 
     The lengthscales have log-normal priors whose median grows with the root of the number of dimensions, as distances
-    in a cube do (Hvarfner et al. 2024, "Vanilla Bayesian optimization performs great in high dimensions", eq. 6).
+    in a cube do (as in Hvarfner et al. 2024, "Vanilla Bayesian optimization performs great in high dimensions").
     """
     median = 0.5 * math.sqrt(len(space))
     kernel = Matern52(1.0, np.full(space.n_columns, median))
@@ -66,8 +66,8 @@ def believing(model: GPR, U: np.ndarray) -> GPR:
 
     References
     ----------
-    Ginsbourger, Le Riche & Carraro (2010), "Kriging is well-suited to parallelize optimization", sec. 4.2 (the kriging
-    believer).
+    Ginsbourger, Le Riche & Carraro (2010), "Kriging is well-suited to parallelize optimization", algorithm 1 (the
+    kriging believer).
     """
     return _extended(model, U, model.predict(U)) if len(U) else model
 

@@ -305,7 +305,6 @@ def test_a_resumed_run_is_the_same_run(n_points, tmp_path):
         path = tmp_path / f"{at}.npz"
         with pytest.raises(Crash):
             quick(crashing(flaky, at), checkpoint=path, **options)
-        assert path.exists() == (at > 1)
         result = quick(flaky, checkpoint=path, **options)
         assert result.x_iters == expected.x_iters and result.errors == expected.errors
         assert result.x_model == expected.x_model and result.fun_model == expected.fun_model
@@ -347,6 +346,8 @@ def test_a_run_that_goes_on_after_its_end(tmp_path):
         ({"refit": 3}, "refit"),
         ({"noise": 0.1}, "noise"),
         ({"initial_points": "latin"}, "initial_points"),
+        ({"acquisition_options": {"xi": 0.1}}, "another acquisition_options"),
+        ({"model": lvm.GPR()}, "another model"),
         ({"x0": [0.5], "y0": 1.0}, "x0 and y0"),
     ],
 )
@@ -361,6 +362,7 @@ def test_checkpoints_of_other_runs(options, message, tmp_path):
 def test_checkpoints_with_functions(tmp_path):
     path = tmp_path / "run.npz"
     options = {"acquisition": lvm.bayesopt.LowerConfidenceBound, "constraint": lambda x: x[0] < 1}
+    options |= {"acquisition_options": {"kappa": 2}, "model": lvm.GPR(lvm.kernels.RBF(0.5, [0.3]))}
     expected = quick(n_calls=9, **options)
     with pytest.raises(Crash):
         quick(crashing(wave, 7), n_calls=9, checkpoint=path, **options)
@@ -373,5 +375,15 @@ def test_files_that_are_no_checkpoints(tmp_path):
     with pytest.raises(ValueError, match="path must name a file written by Optimizer.save"):
         quick(checkpoint=path)
     assert path.read_text() == "notes"
-    with pytest.raises(FileNotFoundError):
-        quick(checkpoint=tmp_path / "nowhere" / "run.npz")
+
+
+def test_what_cannot_be_saved_is_found_first(tmp_path):
+    calls = []
+    for error, options in (
+        (FileNotFoundError, {"checkpoint": tmp_path / "nowhere" / "run.npz"}),
+        (ValueError, {"acquisition_options": {"best": object()}}),
+        (ValueError, {"model": lvm.GPR(mean=lambda X: X[:, 0])}),
+    ):
+        with pytest.raises(error):
+            quick(lambda x: calls.append(x), **({"checkpoint": tmp_path / "run.npz"} | options))
+    assert calls == [] and list(tmp_path.iterdir()) == []
