@@ -237,17 +237,16 @@ class KnowledgeGradient {
 
   // Minimisers and minima of all fantasies.
   void search(Worker& w, const double* candidate, int64_t q, int64_t fantasies, const KgOptions& options) {
-    const bool further = options.search.max_evaluations > 0;
-    begin(w, candidate, q, fantasies, std::max<int64_t>(options.starts, 1), further);
+    begin(w, candidate, q, fantasies, std::max<int64_t>(options.starts, 1));
     const int64_t rows = static_cast<int64_t>(w.owner.size());
     std::vector<double>&x = w.x_of_row, &value = w.value_of_row;
-    x = w.starts;
-    value = w.start_value;
-    if (further) w.f.minimise(rows, w.owner.data(), w.starts.data(), options.search, x.data(), value.data());
+    x.resize(rows * d_);
+    value.resize(rows);
+    w.f.minimise(rows, w.owner.data(), w.starts.data(), options.search, x.data(), value.data());
     w.found.assign(w.starts.begin(), w.starts.begin() + fantasies * d_);
     w.minima.assign(fantasies, INFINITY);
     for (int64_t r = 0; r < rows; ++r) keep(w, w.owner[r], x.data() + r * d_, value[r]);
-    if (further) share(w, q, fantasies, options.search);
+    share(w, q, fantasies, options.search);
   }
   void keep(Worker& w, int64_t m, const double* x, double value) const {
     if (!(value < w.minima[m])) return;
@@ -256,7 +255,7 @@ class KnowledgeGradient {
   }
 
   // Where searches begin: row r, of fantasy owner[r], at starts[r] with the value start_value[r].
-  void begin(Worker& w, const double* candidate, int64_t q, int64_t fantasies, int64_t starts, bool further) {
+  void begin(Worker& w, const double* candidate, int64_t q, int64_t fantasies, int64_t starts) {
     const int64_t columns = n_ + q, rows = fantasies * starts;
     Kernel<Device, double>& kernel = w.f.kernel();
     auto& at = w.candidate;
@@ -284,13 +283,13 @@ class KnowledgeGradient {
       }
       std::copy_n(host_points_.data() + best * d_, d_, w.starts.data() + r * d_);
     }
-    for (int64_t i = 0; i < q; ++i) begin_at(w, candidate, i, q, fantasies, starts, further);
+    for (int64_t i = 0; i < q; ++i) begin_at(w, candidate, i, q, fantasies, starts);
     w.f.assign(w.points.data(), columns, w.weights.data());
   }
 
   // Point i of the candidate, if it is in the box: for the fantasies to which it is better than what they have, and for the
   // one that it suits best.
-  void begin_at(Worker& w, const double* candidate, int64_t i, int64_t q, int64_t fantasies, int64_t starts, bool further) {
+  void begin_at(Worker& w, const double* candidate, int64_t i, int64_t q, int64_t fantasies, int64_t starts) {
     const double *x = candidate + i * d_, *sigma = w.moments.host(), *mu = sigma + q * q, *variance = mu + q;
     if (!inside(x)) return;
     int64_t best = -1;
@@ -306,9 +305,8 @@ class KnowledgeGradient {
       w.start_value[m * starts] = g;
       std::copy_n(x, d_, w.starts.data() + m * starts * d_);
     }
-    if (best < 0 || !further) return;
+    if (best < 0) return;
     w.owner.push_back(best);
-    w.start_value.push_back(least);
     w.starts.insert(w.starts.end(), x, x + d_);
   }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import numpy as np
 from scipy import stats
@@ -13,10 +12,10 @@ from lvmfast._backend import to_numpy
 from lvmfast._validation import as_float_array, check_integer, check_positive, check_rng
 from lvmfast.bayesopt._acquisition import Acquisition
 from lvmfast.bayesopt._base_samples import base_samples
-from lvmfast.bayesopt._discrete import DiscreteKnowledgeGradient
 
 __all__ = ["KnowledgeGradient", "SimulatedOutcomes"]
 
+FEW = 8  # outcomes for each point of a candidate, enough to tell good ones from bad
 MOST_KNOWN = 256  # training inputs at which searches may begin: those of the smallest means
 BEST_POINTS = 8  # points from which the predictive minimum is searched
 
@@ -147,7 +146,9 @@ class KnowledgeGradient(Acquisition):
             if len(shape) != 2 or shape[1] != self.q or not shape[0] or not np.isfinite(self.base_samples).all():
                 raise ValueError(f"sampling must hold finite numbers of shape (M, {self.q}), got shape {shape}")
             self.weights = np.full(shape[0], 1.0 / shape[0])
-        self._noise_variance = noise_variance
+        self._few = self.base_samples, self.weights
+        if len(self.weights) > FEW * self.q:
+            self._few = base_samples("auto", FEW * self.q, self.q, 0)
         self._compiled = self._compile(noise_variance)
         self._set_points(n_points, rng)
 
@@ -198,20 +199,9 @@ class KnowledgeGradient(Acquisition):
         return super().maximize(**{"max_evaluations": 40, "tol": 1e-4, **options})
 
     def screen(self, X) -> np.ndarray:
-        """A cheaper value (m,): minima over the candidate and the points where searches begin, none searched.
-
-        For q = 1 it is exact for these points, as :class:`DiscreteKnowledgeGradient` is.
-        """
+        """A cheaper value (m,) to choose among many candidates: at most 8 q outcomes, and short searches."""
         X = self._candidates(X)
-        if self.q == 1:
-            return self._over_points(X[:, 0])
-        return self.predictive_minimum - self._evaluate(X, max_evaluations=0)["expected"]
-
-    @functools.cached_property
-    def _over_points(self):
-        return DiscreteKnowledgeGradient(
-            self.model, self.bounds, points=self._points, noise_variance=self._noise_variance
-        )
+        return self.predictive_minimum - self._evaluate(X, samples=self._few, max_evaluations=10)["expected"]
 
     def _value(self, X):
         return self.predictive_minimum - self._evaluate(X)["expected"]
@@ -220,13 +210,12 @@ class KnowledgeGradient(Acquisition):
         answers = self._evaluate(X, gradient=True)
         return self.predictive_minimum - answers["expected"], -answers["gradient"]
 
-    def _evaluate(self, X, at=None, gradient=False, details=False, max_evaluations=None) -> dict:
+    def _evaluate(self, X, at=None, gradient=False, details=False, samples=None, max_evaluations=None) -> dict:
+        samples = samples or (self.base_samples, self.weights)
         evaluations = self.max_evaluations if max_evaluations is None else max_evaluations
         _backend.module_on(self.surrogate.posterior.device, self._arrays[0])
         with _backend.blas_threads(1):
-            return self._compiled.evaluate(
-                X, self.base_samples, self.weights, at, self.n_starts, self.tol, evaluations, gradient, details
-            )
+            return self._compiled.evaluate(X, *samples, at, self.n_starts, self.tol, evaluations, gradient, details)
 
     def _compile(self, noise_variance):
         posterior = self.surrogate.posterior
@@ -263,8 +252,7 @@ class KnowledgeGradient(Acquisition):
         x, values = self._compiled.minimise_mean(points[best], 0.01 * self.tol, 5 * self.max_evaluations)
         best = int(np.argmin(values))
         self.predictive_minimum, self.predictive_minimizer = float(values[best]), x[best].copy()
-        self._points = np.vstack([points, x])
-        self._compiled.set_points(self._points)
+        self._compiled.set_points(np.vstack([points, x]))
 
     def __reduce__(self):
         raise TypeError("a KnowledgeGradient is not pickled: keep its model, and make it again")

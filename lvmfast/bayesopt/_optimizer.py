@@ -56,8 +56,8 @@ class Optimizer:
     initial_points : {"sobol", "random", "latin"}, default="sobol"
         Scrambled Sobol' points, independent ones or a Latin hypercube.
     model : lvmfast.GPR, optional
-        Cloned for every fit; its kernel sees the columns of the cube. Default: Matérn 5/2 with a lengthscale for each
-        column and log-normal priors, a constant mean and a learned noise variance.
+        Cloned for every fit; its kernel sees the columns of the cube. Default: RBF with a lengthscale for each column
+        and log-normal priors, a constant mean and a learned noise variance. For rougher functions pass a Matérn kernel.
     refit : "auto" or int, default="auto"
         Parameters are fitted, from the last ones, after so many more observations; "auto": after each one up to 32,
         then after a tenth more. Every fifth fit starts afresh too. In between observations are added to the factor in

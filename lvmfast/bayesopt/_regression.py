@@ -14,7 +14,7 @@ from lvmfast._validation import check_integer, check_positive
 from lvmfast.bayesopt._outputs import Outputs
 from lvmfast.bayesopt._space import Space
 from lvmfast.exceptions import FitInterruptedWarning, LvmfastError, NotPositiveDefiniteError
-from lvmfast.kernels import Matern52
+from lvmfast.kernels import RBF
 from lvmfast.models import GPR
 from lvmfast.priors import LogNormal
 
@@ -27,13 +27,13 @@ LEAST_NOISE = 1e-8  # of the variance of the observations, where they are said t
 
 
 def default_model(space: Space) -> GPR:
-    """Matérn 5/2 with a lengthscale for each column, a constant mean and Gaussian noise of unknown variance.
+    """RBF with a lengthscale for each column, a constant mean and Gaussian noise of unknown variance.
 
     The lengthscales have log-normal priors whose median grows with the root of the number of dimensions, as distances
-    in a cube do (as in Hvarfner et al. 2024, "Vanilla Bayesian optimization performs great in high dimensions").
+    in a cube do (Hvarfner et al. 2024, "Vanilla Bayesian optimization performs great in high dimensions", sec. 4).
     """
     median = 0.5 * math.sqrt(len(space))
-    kernel = Matern52(1.0, np.full(space.n_columns, median))
+    kernel = RBF(1.0, np.full(space.n_columns, median))
     kernel.set_prior("variance", LogNormal(0.0, 1.0)).set_prior("lengthscale", LogNormal(math.log(median), 1.0))
     return GPR(kernel, mean="constant", noise_variance=1e-2)
 

@@ -45,7 +45,7 @@ def state(optimizer):
 def oracle(model):
     """The reference's regression with the parameters of a Matérn model."""
     parameters = {name: np.asarray(p.value) for name, p in model.kernel_.parameters.items()}
-    leaf = Leaf("Matern52", parameters)
+    leaf = Leaf(type(model.kernel_).__name__, parameters)
     return gpr.GP(
         lambda X, Z=None: covariances.matrix(leaf, X, Z),
         model.X_train_,
@@ -224,7 +224,7 @@ def test_pending_points_differ():
         points = optimizer.ask(4) + [optimizer.ask() for _ in range(4)]
         U = optimizer.space.transform(points)
         distances = np.linalg.norm(U[:, None] - U[None], axis=2) + np.eye(8)
-        assert distances.min() > 1e-3
+        assert distances.min() > 1e-5
         assert optimizer.pending == points
 
 
@@ -481,7 +481,11 @@ def test_factors_that_fail(monkeypatch):
     model = optimizer.tell([0.3, 0.3], bowl([0.3, 0.3])).models[0]
     assert model.kernel_ == expected.kernel_ and len(model.y_train_) == 9
     places = np.random.default_rng(0).uniform(size=(10, 2))
-    np.testing.assert_allclose(model.predict(places), expected.predict(places), atol=0.05)  # the mean is fitted anew
+    again = lvm.GPR(
+        expected.kernel_, noise_variance=expected.noise_variance_, optimizer=None
+    )  # the mean is fitted anew
+    again.fit(expected.X_train_, expected.y_train_)
+    np.testing.assert_allclose(model.predict(places), again.predict(places), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -142,14 +142,15 @@ class TestLimits:
             assert (kg(X[:, 0] if q == 1 else X) >= -1e-13).all()
 
     @pytest.mark.parametrize("q", [1, 2])
-    def test_screening_is_a_lower_bound(self, q):
+    def test_screening_finds_the_best(self, q):
         model = fitted(NODES["sum"], *data(2, 12))[0]
-        kg = KnowledgeGradient(model, SQUARE, q=q, n_fantasies=512, n_points=16)
-        X = np.random.default_rng(1).uniform(*np.array(SQUARE).T, size=(40, q, 2))
+        kg = KnowledgeGradient(model, SQUARE, q=q)
+        X = np.random.default_rng(1).uniform(*np.array(SQUARE).T, size=(200, q, 2))
         X = X[:, 0] if q == 1 else X
         value, screened = kg(X), kg.screen(X)
-        assert (screened <= 1.001 * value + 1e-9).all()
-        assert np.corrcoef(screened, value)[0, 1] > 0.9
+        assert value[np.argsort(-screened)[:8]].max() >= 0.95 * value.max()
+        few = KnowledgeGradient(model, SQUARE, q=q, n_fantasies=8 * q, max_evaluations=10)
+        np.testing.assert_allclose(few.screen(X), few(X), rtol=1e-12, atol=1e-15)
 
     def test_samplings_agree(self):
         """Averages of the exact value; independent draws within three standard errors of it."""
