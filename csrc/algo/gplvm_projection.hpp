@@ -132,36 +132,20 @@ class GplvmProjection {
   void minimise(const ProjectionRows& rows, const double* start, const BfgsOptions& options, double* x,
                 double* value, bool* converged) {
     load(rows);
-    std::vector<RowBfgs> search(rows.n);
-    std::vector<int64_t> active(rows.n);
+    RowSearches search;
+    search.begin(rows.n, start, scale_.data(), q_);
+    const auto at = [&](int64_t count, const int64_t* active, const double* trial, double* f, double* gradient) {
+      evaluate(count, active, trial, f, gradient);
+    };
+    search.run(at, [&](int64_t row) {
+      BfgsOptions scaled = options;  // f grows with the number of values observed
+      scaled.gradient_tolerance *= std::max(1.0, total_observed(rows, row));
+      return scaled;
+    });
     for (int64_t i = 0; i < rows.n; ++i) {
-      search[i].begin(start + i * q_, scale_.data(), q_);
-      active[i] = i;
-    }
-    std::vector<double> trial, f, gradient;
-    while (!active.empty()) {
-      const int64_t count = static_cast<int64_t>(active.size());
-      trial.resize(count * q_);
-      f.resize(count);
-      gradient.resize(count * q_);
-      for (int64_t b = 0; b < count; ++b) {
-        std::copy(search[active[b]].ask(), search[active[b]].ask() + q_, trial.data() + b * q_);
-      }
-      evaluate(count, active.data(), trial.data(), f.data(), gradient.data());
-      std::vector<int64_t> still;
-      for (int64_t b = 0; b < count; ++b) {
-        RowBfgs& row = search[active[b]];
-        BfgsOptions scaled = options;  // f grows with the number of values observed
-        scaled.gradient_tolerance *= std::max(1.0, total_observed(rows, active[b]));
-        row.tell(f[b], gradient.data() + b * q_, scaled);
-        if (!row.done()) still.push_back(active[b]);
-      }
-      active.swap(still);
-    }
-    for (int64_t i = 0; i < rows.n; ++i) {
-      std::copy(search[i].x(), search[i].x() + q_, x + i * q_);
-      value[i] = search[i].value();
-      converged[i] = search[i].converged();
+      std::copy_n(search.row(i).x(), q_, x + i * q_);
+      value[i] = search.row(i).value();
+      converged[i] = search.row(i).converged();
     }
   }
 

@@ -111,34 +111,16 @@ class KernelExpansion {
   // (count,).
   void minimise(int64_t count, const int64_t* which, const double* starts, const BfgsOptions& options, double* x,
                 double* value) {
-    search_.resize(std::max<size_t>(search_.size(), count));
-    active_.resize(count);
-    for (int64_t i = 0; i < count; ++i) {
-      search_[i].begin(starts + i * d_, scale_, d_, lower_, upper_);
-      active_[i] = i;
-    }
-    while (!active_.empty()) {
-      const int64_t left = static_cast<int64_t>(active_.size());
-      trial_.resize(left * d_);
-      f_.resize(left);
-      gradient_.resize(left * d_);
+    search_.begin(count, starts, scale_, d_, lower_, upper_);
+    const auto at = [&](int64_t left, const int64_t* active, const double* trial, double* f, double* gradient) {
       rows_.resize(left);
-      for (int64_t b = 0; b < left; ++b) {
-        std::copy_n(search_[active_[b]].ask(), d_, trial_.data() + b * d_);
-        rows_[b] = which[active_[b]];
-      }
-      evaluate(left, rows_.data(), trial_.data(), f_.data(), gradient_.data());
-      int64_t still = 0;
-      for (int64_t b = 0; b < left; ++b) {
-        RowBfgs& row = search_[active_[b]];
-        row.tell(f_[b], gradient_.data() + b * d_, options);
-        if (!row.done()) active_[still++] = active_[b];
-      }
-      active_.resize(still);
-    }
+      for (int64_t b = 0; b < left; ++b) rows_[b] = which[active[b]];
+      evaluate(left, rows_.data(), trial, f, gradient);
+    };
+    search_.run(at, [&](int64_t) -> const BfgsOptions& { return options; });
     for (int64_t i = 0; i < count; ++i) {
-      std::copy_n(search_[i].x(), d_, x + i * d_);
-      value[i] = search_[i].value();
+      std::copy_n(search_.row(i).x(), d_, x + i * d_);
+      value[i] = search_.row(i).value();
     }
   }
 
@@ -164,9 +146,8 @@ class KernelExpansion {
   Scratch mean_, unused_, k_;
   Shared<double> x_, out_;
   Shared<int64_t> which_;
-  std::vector<RowBfgs> search_;
-  std::vector<int64_t> active_, rows_;
-  std::vector<double> trial_, f_, gradient_;
+  RowSearches search_;
+  std::vector<int64_t> rows_;
 };
 
 }  // namespace lvm

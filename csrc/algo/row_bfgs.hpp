@@ -225,4 +225,60 @@ class RowBfgs {
   bool done_ = false, converged_ = false, fresh_ = false;
 };
 
+// Many of them, of which those not yet done are asked and told together.
+class RowSearches {
+ public:
+  // starts (count, q); the rest as for RowBfgs::begin.
+  void begin(int64_t count, const double* starts, const double* scale, int64_t q, const double* lower = nullptr,
+             const double* upper = nullptr) {
+    q_ = q;
+    if (static_cast<int64_t>(rows_.size()) < count) rows_.resize(count);
+    active_.resize(count);
+    for (int64_t i = 0; i < count; ++i) {
+      rows_[i].begin(starts + i * q, scale, q, lower, upper);
+      active_[i] = i;
+    }
+  }
+
+  const std::vector<int64_t>& active() const { return active_; }
+  const RowBfgs& row(int64_t i) const { return rows_[i]; }
+
+  // x (active, q).
+  void ask(double* x) const {
+    for (size_t b = 0; b < active_.size(); ++b) std::copy_n(rows_[active_[b]].ask(), q_, x + b * q_);
+  }
+
+  // value (active,) and gradient (active, q) there; options(row) gives each row's.
+  template <class Options>
+  void tell(const double* value, const double* gradient, const Options& options) {
+    size_t left = 0;
+    for (size_t b = 0; b < active_.size(); ++b) {
+      RowBfgs& row = rows_[active_[b]];
+      row.tell(value[b], gradient + b * q_, options(active_[b]));
+      if (!row.done()) active_[left++] = active_[b];
+    }
+    active_.resize(left);
+  }
+
+  // To the end: evaluate(count, rows, x, value, gradient).
+  template <class Evaluate, class Options>
+  void run(const Evaluate& evaluate, const Options& options) {
+    while (!active_.empty()) {
+      const int64_t count = static_cast<int64_t>(active_.size());
+      x_.resize(count * q_);
+      value_.resize(count);
+      gradient_.resize(count * q_);
+      ask(x_.data());
+      evaluate(count, active_.data(), x_.data(), value_.data(), gradient_.data());
+      tell(value_.data(), gradient_.data(), options);
+    }
+  }
+
+ private:
+  int64_t q_ = 0;
+  std::vector<RowBfgs> rows_;
+  std::vector<int64_t> active_;
+  std::vector<double> x_, value_, gradient_;
+};
+
 }  // namespace lvm

@@ -115,22 +115,17 @@ void bind_knowledge_gradient(py::module_& m) {
           "request gradient (m, q, d), with `at` also slopes (m, M, d), and minima, minimisers, mean (m, q), root (m, q, q).");
 }
 
-// The rows of RowBfgs, told together; NumPy arrays only.
-class BoxSearch {
- public:
-  BoxSearch(const double* starts, int64_t rows, int64_t d, const double* lower, const double* upper, const double* scale,
-            const BfgsOptions& options)
-      : d_(d), options_(options), lower_(lower, lower + d), upper_(upper, upper + d), rows_(rows) {
-    for (int64_t i = 0; i < rows; ++i) {
-      rows_[i].begin(starts + i * d, scale, d, lower_.data(), upper_.data());
-      active_.push_back(i);
-    }
+// Searches within a box of its own; NumPy arrays only.
+struct BoxSearch {
+  int64_t d, count;
+  BfgsOptions options;
+  std::vector<double> lower, upper;
+  RowSearches rows;
+  BoxSearch(const double* starts, int64_t n, int64_t width, const double* low, const double* high, const double* scale,
+            const BfgsOptions& chosen)
+      : d(width), count(n), options(chosen), lower(low, low + width), upper(high, high + width) {
+    rows.begin(n, starts, scale, d, lower.data(), upper.data());
   }
-  int64_t d_;
-  BfgsOptions options_;
-  std::vector<double> lower_, upper_;
-  std::vector<RowBfgs> rows_;
-  std::vector<int64_t> active_;
 };
 
 inline void bind_box_search(py::module_& m) {
@@ -151,41 +146,32 @@ inline void bind_box_search(py::module_& m) {
       .def(
           "ask",
           [](const BoxSearch& self) {
-            const py::ssize_t count = static_cast<py::ssize_t>(self.active_.size());
-            Doubles x(std::vector<py::ssize_t>{count, static_cast<py::ssize_t>(self.d_)});
-            Array<int64_t> rows(count);
-            for (py::ssize_t b = 0; b < count; ++b) {
-              std::copy_n(self.rows_[self.active_[b]].ask(), self.d_, x.mutable_data() + b * self.d_);
-              rows.mutable_data()[b] = self.active_[b];
-            }
+            const std::vector<int64_t>& active = self.rows.active();
+            Doubles x(std::vector<py::ssize_t>{static_cast<py::ssize_t>(active.size()), static_cast<py::ssize_t>(self.d)});
+            Array<int64_t> rows(active.size());
+            self.rows.ask(x.mutable_data());
+            std::copy(active.begin(), active.end(), rows.mutable_data());
             return py::make_tuple(x, rows);
           },
           "x (k, d) and their rows (k,); none when all are done.")
       .def(
           "tell",
           [](BoxSearch& self, const Doubles& value, const Doubles& gradient) {
-            const int64_t count = static_cast<int64_t>(self.active_.size());
-            check_shape(value, {count}, "value");
-            check_shape(gradient, {count, self.d_}, "gradient");
-            int64_t left = 0;
-            for (int64_t b = 0; b < count; ++b) {
-              RowBfgs& row = self.rows_[self.active_[b]];
-              row.tell(value.data()[b], gradient.data() + b * self.d_, self.options_);
-              if (!row.done()) self.active_[left++] = self.active_[b];
-            }
-            self.active_.resize(left);
+            check_shape(value, {static_cast<int64_t>(self.rows.active().size())}, "value");
+            check_shape(gradient, {value.shape(0), self.d}, "gradient");
+            self.rows.tell(value.data(), gradient.data(), [&](int64_t) -> const BfgsOptions& { return self.options; });
           },
           py::arg("value"), py::arg("gradient"), "Values (k,) and gradients (k, d) at what was asked.")
       .def(
           "result",
           [](const BoxSearch& self) {
-            const py::ssize_t count = static_cast<py::ssize_t>(self.rows_.size());
-            Doubles x(std::vector<py::ssize_t>{count, static_cast<py::ssize_t>(self.d_)}), value(count);
+            const py::ssize_t count = static_cast<py::ssize_t>(self.count);
+            Doubles x(std::vector<py::ssize_t>{count, static_cast<py::ssize_t>(self.d)}), value(count);
             py::array_t<bool> converged(count);
             int64_t evaluations = 0;
             for (py::ssize_t i = 0; i < count; ++i) {
-              const RowBfgs& row = self.rows_[i];
-              std::copy_n(row.x(), self.d_, x.mutable_data() + i * self.d_);
+              const RowBfgs& row = self.rows.row(i);
+              std::copy_n(row.x(), self.d, x.mutable_data() + i * self.d);
               value.mutable_data()[i] = row.value();
               converged.mutable_data()[i] = row.converged();
               evaluations += row.evaluations();
