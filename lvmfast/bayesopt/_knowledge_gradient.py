@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 
@@ -54,7 +55,8 @@ class KnowledgeGradient(Acquisition):
     with ``sigma~(x, x_c) = k_n(x, x_c) / sqrt(k_n(x_c, x_c) + noise)``, standard normal ``xi_m``, and minima over the
     box. Every minimum is searched by a quasi-Newton method from the best of many points, and then from the minimizers
     of the other outcomes. The same ``xi_m`` serve every candidate, so that the estimate is a function of the candidate
-    with a gradient: that at fixed minimizers (envelope theorem).
+    with a gradient: that at fixed minimizers (envelope theorem), or where a kernel has a cusp (Matern12) at minimizers
+    that move with the candidate.
 
     Parameters
     ----------
@@ -147,8 +149,12 @@ class KnowledgeGradient(Acquisition):
             if len(shape) != 2 or shape[1] != self.q or not shape[0] or not np.isfinite(self.base_samples).all():
                 raise ValueError(f"sampling must hold finite numbers of shape (M, {self.q}), got shape {shape}")
             self.weights = np.full(shape[0], 1.0 / shape[0])
-        self._noise_variance = noise_variance
-        self._compiled = self._compile(noise_variance)
+        self._centred = bool(np.abs(self.weights @ self.base_samples).max() < 1e-12)
+        self._model_then, self._noise_variance = (
+            copy.copy(model),
+            noise_variance,
+        )  # another fit leaves the copy as it is
+        self._compiled = self._compile()
         self._set_points(n_points, rng)
 
     def fantasies(self, X) -> SimulatedOutcomes:
@@ -156,7 +162,7 @@ class KnowledgeGradient(Acquisition):
         X = self._candidates(X)
         answers = self._evaluate(X, details=True)
         outcomes = answers["mean"][:, None] + np.einsum("ms,cts->cmt", self.base_samples, answers["root"])
-        values = self.predictive_minimum - answers["expected"]
+        values = self._fall(answers["expected"])
         outcomes = outcomes[:, :, 0] if self.q == 1 else outcomes
         return SimulatedOutcomes(outcomes, answers["minima"], answers["minimisers"], self.weights.copy(), values)
 
@@ -205,20 +211,25 @@ class KnowledgeGradient(Acquisition):
         X = self._candidates(X)
         if self.q == 1:
             return self._over_points(X[:, 0])
-        return self.predictive_minimum - self._evaluate(X, max_evaluations=0)["expected"]
+        return self._fall(self._evaluate(X, max_evaluations=0)["expected"])
 
     @functools.cached_property
     def _over_points(self):
         return DiscreteKnowledgeGradient(
-            self.model, self.bounds, points=self._points, noise_variance=self._noise_variance
+            self._model_then, self.bounds, points=self._points, noise_variance=self._noise_variance
         )
 
     def _value(self, X):
-        return self.predictive_minimum - self._evaluate(X)["expected"]
+        return self._fall(self._evaluate(X)["expected"])
 
     def _value_and_gradient(self, X):
         answers = self._evaluate(X, gradient=True)
-        return self.predictive_minimum - answers["expected"], -answers["gradient"]
+        return self._fall(answers["expected"]), -answers["gradient"]
+
+    def _fall(self, expected: np.ndarray) -> np.ndarray:
+        """The knowledge gradient; less than 0 by rounding alone where the ``xi_m`` average to 0, and then 0."""
+        fall = self.predictive_minimum - expected
+        return np.maximum(fall, 0.0) if self._centred else fall
 
     def _evaluate(self, X, at=None, gradient=False, details=False, max_evaluations=None) -> dict:
         evaluations = self.max_evaluations if max_evaluations is None else max_evaluations
@@ -228,7 +239,7 @@ class KnowledgeGradient(Acquisition):
                 X, self.base_samples, self.weights, at, self.n_starts, self.tol, evaluations, gradient, details
             )
 
-    def _compile(self, noise_variance):
+    def _compile(self):
         posterior = self.surrogate.posterior
         if callable(posterior.mean.mean):
             raise ValueError("model must have the mean 'zero', 'constant' or 'linear' here, got a callable mean")
@@ -236,7 +247,7 @@ class KnowledgeGradient(Acquisition):
         mean = np.zeros(1 + d)
         coef = posterior.mean.raw_coef()[:, 0]
         mean[: len(coef)] = coef
-        noise = float(self.model._noise_of_new(noise_variance, 1)[0]) + posterior.jitter
+        noise = float(self._model_then._noise_of_new(self._noise_variance, 1)[0]) + posterior.jitter
         module, compiled = _backend.module_on(posterior.device, posterior.L), posterior.kernel.compiled(d)
         xp = _backend.namespace(posterior.L)
         self._arrays = (posterior.rows, xp.ascontiguousarray(posterior.L), xp.ascontiguousarray(posterior.alpha[:, 0]))
@@ -266,8 +277,15 @@ class KnowledgeGradient(Acquisition):
         self._points = np.vstack([points, x])
         self._compiled.set_points(self._points)
 
-    def __reduce__(self):
-        raise TypeError("a KnowledgeGradient is not pickled: keep its model, and make it again")
+    def __getstate__(self):
+        return {
+            name: value for name, value in vars(self).items() if name not in ("_compiled", "_arrays", "_over_points")
+        }
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._compiled = self._compile()
+        self._compiled.set_points(self._points)
 
 
 def spread_out(points, values, width) -> np.ndarray:
