@@ -150,10 +150,8 @@ class KnowledgeGradient(Acquisition):
                 raise ValueError(f"sampling must hold finite numbers of shape (M, {self.q}), got shape {shape}")
             self.weights = np.full(shape[0], 1.0 / shape[0])
         self._centred = bool(np.abs(self.weights @ self.base_samples).max() < 1e-12)
-        self._model_then, self._noise_variance = (
-            copy.copy(model),
-            noise_variance,
-        )  # another fit leaves the copy as it is
+        self._model_then = copy.copy(model)  # another fit leaves it as it is
+        self._noise_variance = noise_variance
         self._compiled = self._compile()
         self._set_points(n_points, rng)
 
@@ -278,9 +276,8 @@ class KnowledgeGradient(Acquisition):
         self._compiled.set_points(self._points)
 
     def __getstate__(self):
-        return {
-            name: value for name, value in vars(self).items() if name not in ("_compiled", "_arrays", "_over_points")
-        }
+        made_again = ("_compiled", "_arrays", "_over_points")
+        return {name: value for name, value in vars(self).items() if name not in made_again}
 
     def __setstate__(self, state):
         vars(self).update(state)
