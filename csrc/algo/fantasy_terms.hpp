@@ -30,8 +30,11 @@ struct CandidateMoments {
     }
     for (int64_t r = 0; r < n; ++r) total += v[i * n + r] * v[j * n + r];
     const double covariance = k[i * (n + q) + n + j] - total;
-    out[i * q + j] = i == j ? diagonal.value(i) + noise - total : covariance;
-    if (i == j) out[q * q + q + i] = covariance;
+    out[i * q + j] = covariance;
+    if (i != j) return;
+    out[q * q + q + i] = covariance;
+    const double prior = diagonal.value(i), left = max_(prior - total, 0.0) + noise;
+    out[i * q + i] = left > 2.2204460492503131e-16 * n * prior ? left : 0.0;  // rounding is no variance
   }
 };
 

@@ -10,7 +10,7 @@
 // k(x, X) (alpha - W v_m) + k(x, X_c) v_m, so that a candidate costs two triangular solves, and a point x after that O(n).
 // Each search begins at the best of a set of points kept from the constructor, for which k(Z, X) is known, or at a point of
 // the candidate; then all fantasies try the minimisers that the others found. The gradient by the candidate is that at fixed
-// minimisers (envelope theorem), and costs two more solves.
+// minimisers (envelope theorem), but for those that move with the candidate, and costs two more solves.
 #pragma once
 
 #include <algorithm>
@@ -160,7 +160,9 @@ class KnowledgeGradient {
         result.slopes[c * fantasies * d_ + i] = weights[i / d_] * w.x_of_row[i];
       }
     }
-    if (result.gradient) differentiate(w, q, weights, fantasies, result.gradient + c * q * d_);
+    if (!result.gradient) return;
+    differentiate(w, q, weights, fantasies, result.gradient + c * q * d_);
+    if (!at) follow(w, candidate, q, weights, fantasies, result.gradient + c * q * d_);
   }
 
   // R, v and the weights of all fantasies.
@@ -323,7 +325,7 @@ class KnowledgeGradient {
     w.starts.clear();
     for (int64_t m = 0; m < fantasies; ++m) {
       int64_t best = -1;
-      double least = w.minima[m] - 1e-7 * (std::fabs(w.minima[m]) + spread_);
+      double least = w.minima[m] - 1e-7 * spread_ - 1e-13 * std::fabs(w.minima[m]);
       for (int64_t i = 0; i < fantasies; ++i) {
         const double g = w.matrix.host()[i * fantasies + m] + linear(w.found.data() + i * d_);
         if (g < least) best = i, least = g;
@@ -393,6 +395,31 @@ class KnowledgeGradient {
     w.gradient.pull(q * d_);
     Device::wait();
     std::copy_n(w.gradient.host(), q * d_, gradient);
+  }
+
+  // Adds what is missing where a minimiser moves with point i of the candidate, w_m d g_m / d x: there g has the cusp of a
+  // kernel such as Matern12. A bound holds the minimiser.
+  void follow(Worker& w, const double* candidate, int64_t q, const double* weights, int64_t fantasies, double* gradient) {
+    for (int64_t i = 0; i < q; ++i) {
+      const double* x = candidate + i * d_;
+      w.which.clear();
+      w.starts.clear();
+      for (int64_t m = 0; m < fantasies; ++m) {
+        if (!std::equal(x, x + d_, w.found.begin() + m * d_)) continue;
+        w.which.push_back(m);
+        w.starts.insert(w.starts.end(), x, x + d_);
+      }
+      const int64_t rows = static_cast<int64_t>(w.which.size());
+      if (rows == 0) continue;
+      w.x_of_row.resize(rows * d_);
+      w.value_of_row.resize(rows);
+      w.f.assign(w.points.data(), n_ + q, w.weights.data());
+      w.f.evaluate(rows, w.which.data(), w.starts.data(), w.value_of_row.data(), w.x_of_row.data());
+      for (int64_t r = 0; r < rows * d_; ++r) {
+        const int64_t f = r % d_;
+        if (x[f] > lower_[f] && x[f] < upper_[f]) gradient[i * d_ + f] += weights[w.which[r / d_]] * w.x_of_row[r];
+      }
+    }
   }
 
   // S = 1/2 R^-T (phi + phi^T) R^-1, phi the lower half of R^T bar with its diagonal halved.

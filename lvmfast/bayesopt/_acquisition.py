@@ -14,6 +14,9 @@ __all__ = ["Acquisition"]
 class Acquisition:
     """How much a candidate promises for the minimum of the modelled function: the larger, the better.
 
+    What :class:`~lvmfast.kernels.White` adds to the kernel is noise of the observations, not part of the function. A
+    later fit of the model changes nothing here.
+
     Parameters
     ----------
     model : lvmfast.GPR

@@ -74,7 +74,8 @@ class ExpectedImprovement(_Improvement):
 
     ``EI(x) = E max(best - xi - f(x), 0) = s (z Phi(z) + phi(z))``, ``z = (best - xi - mu(x)) / s(x)``,
 
-    with mu and s^2 the posterior mean and variance of f, Phi and phi the normal distribution and density.
+    with mu and s^2 the posterior mean and variance of f, what :class:`~lvmfast.kernels.White` adds left out, Phi and
+    phi the normal distribution and density.
 
     Parameters
     ----------

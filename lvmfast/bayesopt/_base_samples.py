@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from lvmfast._validation import check_choice, check_rng
 
@@ -22,7 +22,7 @@ def base_samples(sampling: str, n: int, q: int, random_state) -> tuple[np.ndarra
         means, weights = strata(n)
         return means[:, None], weights
     if sampling == "gauss-hermite":
-        nodes, weights = np.polynomial.hermite_e.hermegauss(n)
+        nodes, weights = special.roots_hermitenorm(n)
         return nodes[:, None], weights / weights.sum()
     rng = check_rng(random_state)
     if sampling == "normal":

@@ -11,7 +11,8 @@ from lvmfast import _backend
 from lvmfast._backend import to_numpy
 from lvmfast._validation import as_matrix, check_integer, check_rng
 from lvmfast.bayesopt._acquisition import Acquisition
-from lvmfast.kernels import Kernel, Product, White
+from lvmfast.bayesopt._surrogate import without_white
+from lvmfast.kernels import Kernel
 from lvmfast.linalg import solve_triangular
 from lvmfast.models._matrices import column_squares
 
@@ -221,16 +222,3 @@ class _Lines:
     gain: np.ndarray
     d_a: np.ndarray
     d_b: np.ndarray
-
-
-def without_white(kernel: Kernel) -> Kernel | None:
-    """The covariance of the function alone: the kernel itself where nothing in it is White, None where all is."""
-    if isinstance(kernel, White):
-        return None
-    parts = [without_white(part) for part in kernel.parts]
-    if all(part is own for part, own in zip(parts, kernel.parts, strict=True)):
-        return kernel
-    left = [part for part in parts if part is not None]
-    if not left or (isinstance(kernel, Product) and len(left) < len(parts)):
-        return None
-    return left[0] if len(left) == 1 else type(kernel)(*left)

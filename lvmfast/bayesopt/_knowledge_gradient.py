@@ -53,7 +53,8 @@ class KnowledgeGradient(Acquisition):
     with ``sigma~(x, x_c) = k_n(x, x_c) / sqrt(k_n(x_c, x_c) + noise)``, standard normal ``xi_m``, and minima over the
     box. Every minimum is searched by a quasi-Newton method from the best of many points, and then from the minimizers
     of the other outcomes. The same ``xi_m`` serve every candidate, so that the estimate is a function of the candidate
-    with a gradient: that at fixed minimizers (envelope theorem).
+    with a gradient: that at fixed minimizers (envelope theorem), or where a kernel has a cusp (Matern12) at minimizers
+    that move with the candidate.
 
     Parameters
     ----------
@@ -149,7 +150,9 @@ class KnowledgeGradient(Acquisition):
         self._few = self.base_samples, self.weights
         if len(self.weights) > FEW * self.q:
             self._few = base_samples("auto", FEW * self.q, self.q, 0)
-        self._compiled = self._compile(noise_variance)
+        self._centred = bool(np.abs(self.weights @ self.base_samples).max() < 1e-12)
+        self._noise = float(model._noise_of_new(noise_variance, 1)[0]) + self.surrogate.posterior.jitter
+        self._compiled = self._compile()
         self._set_points(n_points, rng)
 
     def fantasies(self, X) -> SimulatedOutcomes:
@@ -157,7 +160,7 @@ class KnowledgeGradient(Acquisition):
         X = self._candidates(X)
         answers = self._evaluate(X, details=True)
         outcomes = answers["mean"][:, None] + np.einsum("ms,cts->cmt", self.base_samples, answers["root"])
-        values = self.predictive_minimum - answers["expected"]
+        values = self._fall(answers["expected"])
         outcomes = outcomes[:, :, 0] if self.q == 1 else outcomes
         return SimulatedOutcomes(outcomes, answers["minima"], answers["minimisers"], self.weights.copy(), values)
 
@@ -201,14 +204,19 @@ class KnowledgeGradient(Acquisition):
     def screen(self, X) -> np.ndarray:
         """A cheaper value (m,) to choose among many candidates: at most 8 q outcomes, and short searches."""
         X = self._candidates(X)
-        return self.predictive_minimum - self._evaluate(X, samples=self._few, max_evaluations=10)["expected"]
+        return self._fall(self._evaluate(X, samples=self._few, max_evaluations=10)["expected"])
 
     def _value(self, X):
-        return self.predictive_minimum - self._evaluate(X)["expected"]
+        return self._fall(self._evaluate(X)["expected"])
 
     def _value_and_gradient(self, X):
         answers = self._evaluate(X, gradient=True)
-        return self.predictive_minimum - answers["expected"], -answers["gradient"]
+        return self._fall(answers["expected"]), -answers["gradient"]
+
+    def _fall(self, expected: np.ndarray) -> np.ndarray:
+        """The knowledge gradient; less than 0 by rounding alone where the ``xi_m`` average to 0, and then 0."""
+        fall = self.predictive_minimum - expected
+        return np.maximum(fall, 0.0) if self._centred else fall
 
     def _evaluate(self, X, at=None, gradient=False, details=False, samples=None, max_evaluations=None) -> dict:
         samples = samples or (self.base_samples, self.weights)
@@ -217,7 +225,7 @@ class KnowledgeGradient(Acquisition):
         with _backend.blas_threads(1):
             return self._compiled.evaluate(X, *samples, at, self.n_starts, self.tol, evaluations, gradient, details)
 
-    def _compile(self, noise_variance):
+    def _compile(self):
         posterior = self.surrogate.posterior
         if callable(posterior.mean.mean):
             raise ValueError("model must have the mean 'zero', 'constant' or 'linear' here, got a callable mean")
@@ -225,7 +233,6 @@ class KnowledgeGradient(Acquisition):
         mean = np.zeros(1 + d)
         coef = posterior.mean.raw_coef()[:, 0]
         mean[: len(coef)] = coef
-        noise = float(self.model._noise_of_new(noise_variance, 1)[0]) + posterior.jitter
         module, compiled = _backend.module_on(posterior.device, posterior.L), posterior.kernel.compiled(d)
         xp = _backend.namespace(posterior.L)
         self._arrays = (posterior.rows, xp.ascontiguousarray(posterior.L), xp.ascontiguousarray(posterior.alpha[:, 0]))
@@ -233,7 +240,7 @@ class KnowledgeGradient(Acquisition):
         spread = 1e-2 * float(np.sqrt(posterior.kernel.diag(centre)[0]))
         lower, upper = (np.ascontiguousarray(self.bounds[:, k]) for k in (0, 1))
         return module.KnowledgeGradient(
-            compiled.tree_for(module), compiled.vector(), *self._arrays, noise, spread, mean, lower, upper
+            compiled.tree_for(module), compiled.vector(), *self._arrays, self._noise, spread, mean, lower, upper
         )
 
     def _set_points(self, n_points: int, rng) -> None:
@@ -252,10 +259,16 @@ class KnowledgeGradient(Acquisition):
         x, values = self._compiled.minimise_mean(points[best], 0.01 * self.tol, 5 * self.max_evaluations)
         best = int(np.argmin(values))
         self.predictive_minimum, self.predictive_minimizer = float(values[best]), x[best].copy()
-        self._compiled.set_points(np.vstack([points, x]))
+        self._points = np.vstack([points, x])
+        self._compiled.set_points(self._points)
 
-    def __reduce__(self):
-        raise TypeError("a KnowledgeGradient is not pickled: keep its model, and make it again")
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name not in ("_compiled", "_arrays")}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._compiled = self._compile()
+        self._compiled.set_points(self._points)
 
 
 def spread_out(points, values, width) -> np.ndarray:

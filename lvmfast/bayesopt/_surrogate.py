@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from lvmfast import _backend
 from lvmfast._backend import to_numpy
 from lvmfast._validation import as_matrix
+from lvmfast.kernels import Kernel, Product, White
 from lvmfast.models import GPR
 from lvmfast.models._gpr_paths import PosteriorPaths
 from lvmfast.models._gpr_posterior import TILE
@@ -19,6 +20,7 @@ from lvmfast.models._matrices import column_squares
 class Surrogate:
     """A fitted :class:`lvmfast.GPR` of one output: means and variances of the noise-free function with gradients.
 
+    What :class:`~lvmfast.kernels.White` adds to the kernel is noise of the observations, and no part of the function.
     Candidates and answers are NumPy arrays of float64; the arithmetic with the training data is done where the model's
     is.
     """
@@ -32,8 +34,19 @@ class Surrogate:
         self.model = model
         self.posterior = model._posterior
         self.n_features = model.n_features_in_
-        self.kernel = self.posterior.kernel.compiled(self.n_features)
+        self._compile()
+
+    def _compile(self):
+        kernel = self.posterior.kernel
+        self.kernel = (without_white(kernel) or kernel).compiled(self.n_features)
         self.theta = self.kernel.vector()
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name not in ("kernel", "theta")}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._compile()
 
     @property
     def module(self):
@@ -214,3 +227,16 @@ class Joint:
             gradient += _backend.cpu.gram_vjp(tree, theta, points, fixed.points, shared)[0]
         gradient += surrogate.pull_cross(points, cotangent, mean_bar)
         return gradient.reshape(m, q, d)
+
+
+def without_white(kernel: Kernel) -> Kernel | None:
+    """The covariance of the function alone: the kernel itself where nothing in it is White, None where all is."""
+    if isinstance(kernel, White):
+        return None
+    parts = [without_white(part) for part in kernel.parts]
+    if all(part is own for part, own in zip(parts, kernel.parts, strict=True)):
+        return kernel
+    left = [part for part in parts if part is not None]
+    if not left or (isinstance(kernel, Product) and len(left) < len(parts)):
+        return None
+    return left[0] if len(left) == 1 else type(kernel)(*left)

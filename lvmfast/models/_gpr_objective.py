@@ -21,6 +21,8 @@ class GprObjective:
     learned.
     """
 
+    noise_prior = None
+
     def __init__(
         self,
         kernel,

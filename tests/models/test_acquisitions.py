@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import warnings
 from functools import partial
 
@@ -33,6 +34,9 @@ NODES = {
         )
     ),
 }
+
+
+WHITE = {"matern52": 0.0, "sum": 0.2}  # noise of the observations, no part of the function
 
 
 def trend(X):
@@ -80,7 +84,7 @@ def test_joint_posterior(node, mean, p):
     for k, points in enumerate(X):
         expected, covariance = gpr.predict(gp, np.vstack([fixed, points]))
         assert_near(joint.mean[k], expected, NEAR, scale=5.0)
-        assert_near(joint.covariance[k], covariance, NEAR, scale=5.0)
+        assert_near(joint.covariance[k], covariance - WHITE[node] * np.eye(p + 3), NEAR, scale=5.0)
     rng = np.random.default_rng(2)
     mean_bar, covariance_bar = rng.standard_normal(joint.mean.shape), rng.standard_normal(joint.covariance.shape)
 
@@ -99,7 +103,7 @@ def test_marginals(node, mean):
     expected, covariance = gpr.predict(gp, PLACES)
     value, variance = surrogate.mean_and_variance(PLACES)
     assert_near(value, expected, NEAR, scale=5.0)
-    assert_near(variance, np.diag(covariance), NEAR, scale=5.0)
+    assert_near(variance, np.diag(covariance) - WHITE[node], NEAR, scale=5.0)
     d_mean, d_variance = surrogate.gradients(PLACES)
     near = tolerance(np.float64, N, DIFFERENCE)
     assert_near(d_mean, differences(lambda X: surrogate.mean_and_variance(X)[0].sum(), PLACES), near)
@@ -416,6 +420,45 @@ def test_no_candidates(name):
     shape = (0, D) if ours.q == 1 else (0, ours.q, D)
     value, gradient = ours.value_and_gradient(np.empty(shape))
     assert value.shape == ours(np.empty(shape)).shape == (0,) and gradient.shape == shape
+
+
+EVERY = {
+    **ALL,
+    "kg": partial(bayesopt.KnowledgeGradient, n_fantasies=8),
+    "kg of 2": partial(bayesopt.KnowledgeGradient, n_fantasies=8, q=2, random_state=3),
+    "discrete kg": partial(bayesopt.DiscreteKnowledgeGradient, n_points=32),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if "thompson" not in name])  # which has other draws for it
+def test_white_is_noise_of_the_observations(name):
+    X, y = data()
+    kernel, white = lvm.kernels.RBF(lengthscale=1.2), lvm.kernels.White(0.3)
+    of_kernel = lvm.GPR(kernel + white, noise_variance=0.01, optimizer=None).fit(X, y)
+    of_noise = lvm.GPR(kernel, noise_variance=0.31, optimizer=None).fit(X, y)
+    ours, other = EVERY[name](of_kernel, BOUNDS), EVERY[name](of_noise, BOUNDS)
+    X = np.random.default_rng(5).uniform(-2, 2, (4, ours.q, D))
+    X = X[:, 0] if ours.q == 1 else X
+    for a, b in zip(ours.value_and_gradient(X), other.value_and_gradient(X), strict=True):
+        assert_near(a, b, 1e-7, scale=1.0)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_copies_and_a_model_that_is_fitted_again(name):
+    X, y = data()
+    model = pair()[0]
+    ours = EVERY[name](model, BOUNDS)
+    at = np.random.default_rng(5).uniform(-2, 2, (4, ours.q, D))
+    at = at[:, 0] if ours.q == 1 else at
+    screened = EVERY[name](pair()[0], BOUNDS).screen(at) if hasattr(ours, "screen") else None
+    value, gradient = ours.value_and_gradient(at)
+    model.fit(X[:5], -y[:5])
+    for same in (ours, copy.copy(ours), copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
+        again, gradient_again = same.value_and_gradient(at)
+        np.testing.assert_array_equal(again, value)
+        np.testing.assert_array_equal(gradient_again, gradient)
+        if screened is not None:
+            np.testing.assert_array_equal(same.screen(at), screened)
 
 
 @pytest.mark.parametrize("name", ALL)

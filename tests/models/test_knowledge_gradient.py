@@ -21,6 +21,7 @@ BOX = [(-1.0, 2.0)]
 SQUARE = [(-1.0, 2.0), (0.0, 1.5)]
 NODES = {
     "matern": Leaf("Matern52", {"variance": 1.5, "lengthscale": 0.7}),
+    "cusp": Leaf("Matern12", {"variance": 1.5, "lengthscale": 0.7}),
     "sum": Sum(
         (
             Leaf("RBF", {"variance": 1.0, "lengthscale": np.array([0.6, 1.1])}),
@@ -152,6 +153,17 @@ class TestLimits:
         few = KnowledgeGradient(model, SQUARE, q=q, n_fantasies=8 * q, max_evaluations=10)
         np.testing.assert_allclose(few.screen(X), few(X), rtol=1e-12, atol=1e-15)
 
+    def test_rounding_is_no_loss(self):
+        """The mean of a constant kernel is level: every minimum is as good as another, and nothing can be gained."""
+        constant = Leaf("Constant", {"variance": 0.7})
+        X, y = data(2, 12)
+        candidates = np.random.default_rng(1).uniform(-1, 1.5, (20, 2))
+        for shift in range(10):
+            kg = KnowledgeGradient(fitted(constant, X, y + 1e3 * shift, noise=0.01)[0], SQUARE)
+            for value in (kg(candidates), kg.value_and_gradient(candidates)[0], kg.fantasies(candidates).values):
+                assert (value >= 0).all()
+                assert value.max() < 1e-9
+
     def test_samplings_agree(self):
         """Averages of the exact value; independent draws within three standard errors of it."""
         model = fitted(NODES["matern"], *data())[0]
@@ -162,6 +174,9 @@ class TestLimits:
             np.testing.assert_allclose(found, exact, atol=error * exact.max())
             if sampling == "strata":
                 assert (found <= exact + 1e-9).all()
+        many = KnowledgeGradient(model, BOX, n_fantasies=800, sampling="gauss-hermite")
+        assert abs(many.weights @ many.base_samples[:, 0] ** 2 - 1.0) < 1e-12
+        np.testing.assert_allclose(many(candidates), exact, atol=2e-2 * exact.max())
         kg = KnowledgeGradient(model, BOX, n_fantasies=2000, sampling="normal")
         details = kg.fantasies(candidates)
         standard_error = details.minima.std(axis=1) / np.sqrt(2000)
@@ -198,6 +213,26 @@ class TestLimits:
         assert np.isfinite(gradient).all()
         one = KnowledgeGradient(sure, BOX, sampling=twice.base_samples[:, :1])(X + 0.05)
         np.testing.assert_allclose(value, one, atol=1e-6)
+
+    def test_a_large_constant(self):
+        """Which minimizers a search takes from others is not decided by the size of y."""
+        X, y = data(2, 10)
+        candidates = np.random.default_rng(1).uniform(-1, 2, (100, 2))
+        plain, far = (
+            KnowledgeGradient(fitted(NODES["matern"], X, y + c)[0], [(-1, 2)] * 2, n_points=4)(candidates)
+            for c in (0.0, 1e6)
+        )
+        np.testing.assert_allclose(far, plain, atol=1e-8)  # rounding of 1e6, and what it is multiplied by
+
+    @pytest.mark.parametrize("q", [1, 2])
+    def test_rounding_is_not_learned(self, q):
+        """At inputs of noise-free data the variance left is of the order of 1e-16, and no basis of a gradient."""
+        X, y = data(2, 10)
+        model = fitted(Leaf("RBF", {"variance": 1.0, "lengthscale": 0.8}), X, y, noise=1e-20)[0]
+        known = X if q == 1 else np.stack([X, X[::-1]], axis=1)
+        value, gradient = KnowledgeGradient(model, [(-1, 2)] * 2, q=q, noise_variance=0.0).value_and_gradient(known)
+        assert value.max() < 1e-14
+        assert (gradient == 0).all()
 
     def test_all_y_equal(self):
         X, _ = data()
