@@ -15,7 +15,7 @@ from lvmfast.bayesopt._space import Categorical, Space
 from lvmfast.models import GPR
 from lvmfast.models._gpr_file import arguments_record, gpr_from, gpr_record, model_from_arguments
 
-__all__ = ["load_optimizer", "save_optimizer", "settings_of"]
+__all__ = ["arguments_of", "load_optimizer", "save_optimizer"]
 
 QUEUES = ("_pending", "_enqueued", "_design")
 
@@ -89,6 +89,18 @@ def settings_of(optimizer) -> dict:
         "noise": optimizer._regression.noise,
         "on_error": optimizer.on_error,
     }
+
+
+def arguments_of(optimizer) -> dict:
+    """The same with the options and the model, as one compares them."""
+    arrays: dict = {}
+    options = _options_record(optimizer.acquisition_options, arrays)
+    model = _add(arrays, "model.", *arguments_record(optimizer._regression.template))
+    lists = {name: array.tolist() for name, array in arrays.items()}
+    for name in [name for name in lists if name.startswith("option.")]:
+        options[name.removeprefix("option.")] = lists.pop(name)
+    more = {"acquisition_options": options, "model": model | {"values": lists}}
+    return settings_of(optimizer) | json.loads(json.dumps(more))
 
 
 def _dimension_record(dimension) -> dict:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 
-from lvmfast.bayesopt._acquisition import Acquisition
+import numpy as np
 
-__all__ = ["NAMES", "build", "check_acquisition", "check_options"]
+from lvmfast.bayesopt._acquisition import Acquisition
+from lvmfast.bayesopt._analytic import LowerConfidenceBound
+
+__all__ = ["NAMES", "build", "check_acquisition", "check_options", "try_options"]
 
 # Module, class, and the argument that says how many points a candidate has.
 NAMES = {
@@ -51,6 +55,19 @@ def check_options(options, acquisition) -> dict:
     if not isinstance(search, dict) or not SEARCH.issuperset(search):
         raise ValueError(f"acquisition_options['maximize'] must be a dict with keys {sorted(SEARCH)}, got {search!r}")
     return dict(options)
+
+
+def try_options(acquisition, options: dict, model, bounds) -> None:
+    """Raise for options that would fail later, once the function was evaluated, from two observations made up here."""
+    if not options:
+        return
+    ends = np.stack([np.full(len(bounds), 0.25), np.full(len(bounds), 0.75)])
+    model = model.set_params(optimizer=None).fit(ends, np.array([-1.0, 1.0]))
+    options = copy.deepcopy(options)
+    if isinstance(acquisition, str):
+        build(acquisition, model, bounds, options, 1, 0)
+    if "maximize" in options:
+        LowerConfidenceBound(model, bounds).maximize(random_state=0, **options["maximize"])
 
 
 def build(acquisition, model, bounds, options: dict, n_points: int, seed: int):

@@ -104,13 +104,18 @@ class Regression:
         """As it is now."""
         return self.fit.model if self.fit is not None else None
 
+    @property
+    def n_seen(self) -> int:
+        """How many observations it holds."""
+        return len(self.fit.model.X_train_) if self.fit is not None else 0
+
     def update(self, U: np.ndarray, y: np.ndarray) -> None:
         """Bring the model to finite observations y (n,) at U (n, d), the first of which it has seen."""
         fit, n = self.fit, len(y)
         if fit is None or self.is_due(n):
             self.fit = self.fitted(U, y)
-        elif n > len(fit.model.X_train_):
-            seen = len(fit.model.X_train_)
+        elif n > self.n_seen:
+            seen = self.n_seen
             more = _extended(fit.model, U[seen:], fit.outputs.standardise(y[seen:]))
             self.fit = dataclasses.replace(fit, model=more)
 
