@@ -16,7 +16,7 @@ from lvmfast.bayesopt._analytic import LowerConfidenceBound
 from lvmfast.bayesopt._design import DESIGNS, draw_design, draw_from
 from lvmfast.bayesopt._optimizer_file import load_optimizer, save_optimizer
 from lvmfast.bayesopt._records import Records, as_value, observation_of
-from lvmfast.bayesopt._regression import Regression, believing, check_template, default_model
+from lvmfast.bayesopt._regression import Regression, believing, check_template
 from lvmfast.bayesopt._space import Space
 from lvmfast.exceptions import SpaceExhaustedError
 from lvmfast.models import GPR
@@ -142,8 +142,8 @@ class Optimizer:
         self.constraint = constraint
         check_choice(on_error, "on_error", ("skip", "raise"))
         self.on_error = on_error
-        self._regression = Regression(check_template(model, self.space), refit, noise)
-        _registry.try_options(acquisition, self.acquisition_options, default_model(self.space), self.space.bounds)
+        self._regression = Regression(check_template(model, self.space), self.space.n_columns, refit, noise)
+        _registry.try_options(acquisition, self.acquisition_options, self._regression.tried(), self.space.bounds)
         self._rng = _own_generator(random_state)
         self._records = Records()
         self._pending: list[list] = []

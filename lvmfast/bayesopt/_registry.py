@@ -6,8 +6,6 @@ import copy
 import importlib
 import inspect
 
-import numpy as np
-
 from lvmfast.bayesopt._acquisition import Acquisition
 from lvmfast.bayesopt._analytic import LowerConfidenceBound
 
@@ -58,13 +56,9 @@ def check_options(options, acquisition) -> dict:
 
 
 def try_options(acquisition, options: dict, model, bounds) -> None:
-    """Raise for options that would fail later, once the function was evaluated, from two observations made up here."""
-    if not options:
-        return
-    ends = np.stack([np.full(len(bounds), 0.25), np.full(len(bounds), 0.75)])
-    model = model.set_params(optimizer=None).fit(ends, np.array([-1.0, 1.0]))
+    """Raise for options that would fail with a fitted model, which comes once the function was evaluated."""
     options = copy.deepcopy(options)
-    if isinstance(acquisition, str):
+    if options and isinstance(acquisition, str):
         build(acquisition, model, bounds, options, 1, 0)
     if "maximize" in options:
         LowerConfidenceBound(model, bounds).maximize(random_state=0, **options["maximize"])

@@ -88,14 +88,16 @@ class Regression:
     Parameters
     ----------
     template : GPR
+    n_columns : int
+        Of the cube.
     refit : "auto" or int
         Fit after so many more observations. "auto": one while there are at most 32, a tenth more afterwards.
     noise : float, optional
         Known variance of an observation.
     """
 
-    def __init__(self, template: GPR, refit, noise):
-        self.template, self.refit = template, check_refit(refit)
+    def __init__(self, template: GPR, n_columns: int, refit, noise):
+        self.template, self.n_columns, self.refit = template, n_columns, check_refit(refit)
         self.noise = None if noise is None else check_positive(noise, "noise", zero=True)
         self.fit: Fit | None = None
 
@@ -152,6 +154,11 @@ class Regression:
                 raise failure
             best = _fit(warm.set_params(optimizer=None), U, z)
         return Fit(best, outputs, len(y), n_fits + 1)
+
+    def tried(self) -> GPR:
+        """A regression of two observations made up here: it raises for a template that could not be fitted later."""
+        ends = np.stack([np.full(self.n_columns, u) for u in (0.25, 0.75)])
+        return clone(self.template).set_params(optimizer=None).fit(ends, np.array([-1.0, 1.0]))
 
     def start(self, outputs: Outputs) -> GPR:
         """The template, with the noise variance in the model's units where it is known."""

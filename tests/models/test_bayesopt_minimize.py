@@ -218,6 +218,8 @@ def test_progress(capsys):
         ({"acquisition_options": {"kapa": 1.0}}, TypeError, "kapa"),
         ({"acquisition": "kg", "acquisition_options": {"n_fantasies": -3}}, ValueError, "n_fantasies"),
         ({"acquisition_options": {"maximize": {"n_starts": 0}}}, ValueError, "n_starts"),
+        ({"model": lvm.GPR(lvm.kernels.RBF(1.0, [1.0, 1.0]))}, ValueError, r"lengthscale.*shape \(1,\)"),
+        ({"model": lvm.GPR(noise_prior=3.0)}, TypeError, "noise_prior"),
         ({"checkpoint": "nowhere/run.npz"}, FileNotFoundError, "nowhere"),
         ({"callback": 3}, TypeError, "callback"),
         ({"on_error": "stop"}, ValueError, "on_error"),

@@ -322,12 +322,15 @@ def test_options_that_do_not_fit():
 # Failures.
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_failures_never_reach_the_model(bad):
+BAD = [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf"), (10**400, "inf"), (-(10**400), "-inf")]
+
+
+@pytest.mark.parametrize(("bad", "named"), BAD, ids=["nan", "inf", "-inf", "huge", "-huge"])
+def test_failures_never_reach_the_model(bad, named):
     optimizer = grown(n=8)
     x = optimizer.ask()
     result = optimizer.tell(x, bad)
-    assert np.isnan(result.func_vals[8]) and result.errors == [(8, f"the value is {bad}")] and result.nfev == 9
+    assert np.isnan(result.func_vals[8]) and result.errors == [(8, f"the value is {named}")] and result.nfev == 9
     assert len(optimizer.model.y_train_) == 8 and "1 failed" in result.message
     assert result.fun == np.nanmin(result.func_vals)
     again = optimizer.ask()
