@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import check_callback, check_choice, check_integer, check_positive
 from lvmfast.bayesopt._optimizer import Optimizer
-from lvmfast.bayesopt._optimizer_file import differing_argument, settings_of
+from lvmfast.bayesopt._optimizer_file import arguments_of
 from lvmfast.bayesopt._records import as_value, observation_of
 from lvmfast.exceptions import FitInterruptedWarning, SpaceExhaustedError
 
@@ -66,11 +66,11 @@ def minimize(
         Where f raises an exception, or gives NaN, infinity or no number: record it in ``result.errors`` and go on, or
         raise, once it is recorded in the checkpoint.
     n_points : int, default=1
-        Points that are chosen at once, before any of them is evaluated.
+        Points that are chosen at once, before any of them is evaluated; of the last ones perhaps not all are.
     checkpoint : path, optional
-        The run is saved there before the first call and after each. If the file exists, the run goes on where it
-        ended: pass the same arguments; ``n_calls``, ``n_points`` and ``time_limit`` may differ. With the same
-        ``n_points`` the points are those of a run that was not stopped, bit for bit.
+        The run is saved there before the first call and after every one. If the file exists, the run goes on where it
+        ended: pass the same arguments; ``n_calls`` and ``time_limit`` may differ. The points are those of a run that
+        was not stopped, bit for bit.
     time_limit : float, optional
         Seconds after which no more calls are begun.
     verbose : int, default=0
@@ -161,13 +161,13 @@ class _Run:
         begun, message = time.monotonic(), f"{n_calls} calls were made"
         with tqdm(total=n_calls, initial=self.n_done, disable=not verbose, desc="minimize") as bar:
             try:
+                self.save()  # what cannot be saved is to fail before anything is spent
                 result = self.optimizer.result()  # a run that goes on first fits what it had not when it was saved
                 while self.n_done < n_calls:
                     if time.monotonic() - begun > time_limit:
                         message = f"the time limit of {time_limit:g} s is over"
                         break
-                    queue = self.optimizer.pending or self.optimizer.ask(min(self.n_points, n_calls - self.n_done))
-                    self.call(queue[0])
+                    self.call((self.optimizer.pending or self.ask())[0])
                     result = self.optimizer.result()
                     bar.update()
                     bar.set_postfix(best=f"{result.fun:.6g}")
@@ -190,6 +190,17 @@ class _Run:
             )
         return result
 
+    def ask(self) -> list[list]:
+        """The next points, however many calls are left, so that they are those of a longer run; the last one alone."""
+        try:
+            return self.optimizer.ask(self.n_points)
+        except SpaceExhaustedError:
+            return [self.optimizer.ask()]
+
+    def save(self) -> None:
+        if self.checkpoint is not None:
+            self.optimizer.save(self.checkpoint)
+
     def call(self, point: list) -> None:
         """Evaluate the function, and record what came out."""
         failure = None
@@ -201,8 +212,7 @@ class _Run:
             observation = observation_of(point, value)
         with deferred_interrupt():
             self.optimizer._record([observation])
-            if self.checkpoint is not None:
-                self.optimizer.save(self.checkpoint)
+            self.save()
         if self.on_error == "raise" and observation.error is not None:
             raise failure or ValueError(f"f must return a finite number with on_error='raise', got {value} at {point}")
 
@@ -233,22 +243,17 @@ def _resumed(fresh, checkpoint, points, values) -> Optimizer:
     """The optimizer of a file, which must have been written with the arguments of ``fresh``."""
     functions = {} if isinstance(fresh.acquisition, str) else {"acquisition": fresh.acquisition}
     optimizer = Optimizer.load(checkpoint, constraint=fresh.constraint, **functions)
-    before, now = ({"dimensions": one.space} | settings_of(one) for one in (optimizer, fresh))
+    before, now = ({"dimensions": one.space} | arguments_of(one) for one in (optimizer, fresh))
     for name, value in before.items():
         if value != now[name]:
             raise ValueError(
                 f"checkpoint must name a file of a run with the same arguments, got {name}={value!r} in the file and "
                 f"{now[name]!r} here; pass the same, or another path"
             )
-    name = differing_argument(optimizer, fresh)
-    if name is not None:
-        raise ValueError(
-            f"checkpoint must name a file of a run with the same arguments, got another {name} here; pass the same, or "
-            "another path"
-        )
     known = list(zip(points, values, strict=True)) if values is not None else []
     told = list(zip(optimizer.x_iters, optimizer.func_vals, strict=True))[: len(known)]
-    if not _same(told, known):
+    begun = [*optimizer.x_iters, *optimizer._pending, *optimizer._enqueued][: len(points)]
+    if begun != points or not _same(told, known):
         raise ValueError("checkpoint must name a file of a run with the same x0 and y0; pass the same, or another path")
     return optimizer
 

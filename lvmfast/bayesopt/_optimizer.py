@@ -93,7 +93,8 @@ class Optimizer:
     A finite space of at most 1,000 points is searched point by point. In a finite space no point is asked twice while
     another is left, unless ``noise`` is given and positive; once all are told, points repeat, or, with ``noise=0``,
     :meth:`ask` raises :class:`~lvmfast.exceptions.SpaceExhaustedError`. Integers and categories are relaxed to the
-    cube for the search and rounded.
+    cube for the search and rounded. In other spaces a point that is pending, or with ``noise=0`` was told, is not asked
+    again either; where the acquisition function is highest there, a random point takes its place.
 
     Copies, pickles and saved files go on with the same points, bit for bit.
 
@@ -141,7 +142,8 @@ class Optimizer:
         self.constraint = constraint
         check_choice(on_error, "on_error", ("skip", "raise"))
         self.on_error = on_error
-        self._regression = Regression(check_template(model, self.space), refit, noise)
+        self._regression = Regression(check_template(model, self.space), self.space.n_columns, refit, noise)
+        _registry.try_options(acquisition, self.acquisition_options, self._regression.tried(), self.space.bounds)
         self._rng = _own_generator(random_state)
         self._records = Records()
         self._pending: list[list] = []
@@ -176,7 +178,8 @@ class Optimizer:
         Parameters
         ----------
         n_points : int, optional
-            How many points, which differ: each is chosen with those before it pending.
+            How many points: each is chosen with those before it pending. They differ, unless ``noise`` is given and
+            positive.
 
         Returns
         -------
@@ -274,6 +277,8 @@ class Optimizer:
                 How many observations.
             models : list
                 The last model, if there is one, of standardised outputs in the unit cube.
+            y_location, y_scale : float
+                ``y_location + y_scale * z`` are the units of the observations for outputs z of that model. NaN before.
             space : Space
             success, message
                 Whether anything finite was observed.
@@ -314,19 +319,22 @@ class Optimizer:
         points = [list(observation.point) for observation in observations]
         with deferred_interrupt():
             self._records = self._records.extended(observations)
+            unasked = _without(points, self._pending)
             self._pending = _without(self._pending, points)
-            self._enqueued = _without(self._enqueued, points)
+            self._enqueued = _without(self._enqueued, unasked)
 
     def _update(self) -> None:
         """Bring the model up to date, if two observations are finite."""
         good = self._records.good
-        if len(good) >= 2:
+        if len(good) >= 2 and len(good) > self._regression.n_seen:
             U = self.space.transform([observation.point for observation in good])
             self._regression.update(U, np.array([observation.value for observation in good]))
 
     def _summary(self) -> OptimizeResult:
         best, lowest = self._records.best, self._lowest_mean()
         n_failed = len(self._records.failed)
+        fit = self._regression.fit
+        location, scale = (math.nan, math.nan) if fit is None else (float(fit.outputs.restore(0.0)), fit.outputs.scale)
         return OptimizeResult(
             x=list(best.point) if best else None,
             fun=best.value if best else math.nan,
@@ -337,6 +345,8 @@ class Optimizer:
             errors=self._records.errors,
             nfev=len(self._records),
             models=[] if self.model is None else [self.model],
+            y_location=location,
+            y_scale=scale,
             space=self.space,
             success=best is not None,
             message=f"{len(self._records)} observations" + (f", {n_failed} failed" if n_failed else ""),
@@ -416,9 +426,11 @@ class Optimizer:
             **options.get("maximize", {}),
         )
         chosen = self.space.inverse_transform(maximum.x.reshape(n_points, -1))
-        if self._may_repeat or not self._is_finite:
+        if self._may_repeat:
             return chosen
-        return list({tuple(point): point for point in chosen}.values())
+        taken = self._taken()
+        new = {tuple(point): point for point in chosen if tuple(point) not in taken}
+        return list(new.values()) or draw_design(self.space, 1, "random", self._rng, self._acceptance())
 
     def _first_candidates(self, n_points: int) -> np.ndarray | None:
         """Where the mean is lowest and, as feasible points may be rare under a constraint, all that is known."""
@@ -473,19 +485,30 @@ class Optimizer:
     def _seen(self) -> set[tuple]:
         return {tuple(point) for point in self._records.points + self._pending}
 
+    def _taken(self) -> set[tuple]:
+        """Points that may not be asked now: those told too, where nothing new would come out or others are left."""
+        if self._may_repeat:
+            return set()
+        if self._is_finite or self._regression.noise == 0:
+            return self._seen()
+        return {tuple(point) for point in self._pending}
+
     def _acceptance(self):
         """A function that says whether a point may be asked now."""
         if self._has_grid:
             left = {tuple(point) for point in self._open_points()}
             return lambda point: tuple(point) in left
-        seen = self._seen() if self._is_finite and not self._may_repeat else set()
-        return lambda point: tuple(point) not in seen and self._is_allowed(point)
+        taken = self._taken()
+        return lambda point: tuple(point) not in taken and self._is_allowed(point)
 
     def _feasible(self):
-        """The same of places (n, n_columns), or None where all may be asked."""
-        if self.constraint is None and (self._may_repeat or not self._is_finite):
-            return None
-        return self._each(self._acceptance())
+        """The same of places (n, n_columns), or None where all may be.
+
+        A single place is no loss of a space that is not finite, and a search that keeps off it ends beside it.
+        """
+        if self._is_finite and not self._may_repeat:
+            return self._each(self._acceptance())
+        return None if self.constraint is None else self._each(self._is_allowed)
 
     def _each(self, accept):
         return lambda U: np.array([accept(point) for point in self.space.inverse_transform(U)], dtype=bool)

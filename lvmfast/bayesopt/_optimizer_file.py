@@ -15,7 +15,7 @@ from lvmfast.bayesopt._space import Categorical, Space
 from lvmfast.models import GPR
 from lvmfast.models._gpr_file import arguments_record, gpr_from, gpr_record, model_from_arguments
 
-__all__ = ["differing_argument", "load_optimizer", "save_optimizer", "settings_of"]
+__all__ = ["arguments_of", "load_optimizer", "save_optimizer"]
 
 QUEUES = ("_pending", "_enqueued", "_design")
 
@@ -91,18 +91,16 @@ def settings_of(optimizer) -> dict:
     }
 
 
-def differing_argument(a, b) -> str | None:
-    """``acquisition_options`` or ``model`` where two optimizers were not made with the same, else None."""
-    for name, record in (
-        ("acquisition_options", lambda one, arrays: _options_record(one.acquisition_options, arrays)),
-        ("model", lambda one, arrays: _add(arrays, "", *arguments_record(one._regression.template))),
-    ):
-        arrays: tuple[dict, dict] = {}, {}
-        headers = [json.loads(json.dumps(record(one, into))) for one, into in zip((a, b), arrays, strict=True)]
-        same = headers[0] == headers[1] and arrays[0].keys() == arrays[1].keys()
-        if not same or any(not np.array_equal(arrays[0][key], arrays[1][key]) for key in arrays[0]):
-            return name
-    return None
+def arguments_of(optimizer) -> dict:
+    """The same with the options and the model, as one compares them."""
+    arrays: dict = {}
+    options = _options_record(optimizer.acquisition_options, arrays)
+    model = _add(arrays, "model.", *arguments_record(optimizer._regression.template))
+    lists = {name: array.tolist() for name, array in arrays.items()}
+    for name in [name for name in lists if name.startswith("option.")]:
+        options[name.removeprefix("option.")] = lists.pop(name)
+    more = {"acquisition_options": options, "model": model | {"values": lists}}
+    return settings_of(optimizer) | json.loads(json.dumps(more))
 
 
 def _dimension_record(dimension) -> dict:

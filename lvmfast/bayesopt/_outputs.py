@@ -35,6 +35,11 @@ class Outputs:
         """Values in the units of the observations."""
         return np.ldexp(z * self.spread + self.location, self.exponent)
 
+    @property
+    def scale(self) -> float:
+        """One unit of the model in the units of the observations."""
+        return float(np.ldexp(self.spread, self.exponent))
+
     def variance(self, noise: float) -> float:
         """A variance of the observations in the units of the model."""
         return (float(np.ldexp(np.sqrt(noise), -self.exponent)) / self.spread) ** 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 
 from lvmfast.bayesopt._acquisition import Acquisition
+from lvmfast.bayesopt._analytic import LowerConfidenceBound
 
-__all__ = ["NAMES", "build", "check_acquisition", "check_options"]
+__all__ = ["NAMES", "build", "check_acquisition", "check_options", "try_options"]
 
 # Module, class, and the argument that says how many points a candidate has.
 NAMES = {
@@ -51,6 +53,15 @@ def check_options(options, acquisition) -> dict:
     if not isinstance(search, dict) or not SEARCH.issuperset(search):
         raise ValueError(f"acquisition_options['maximize'] must be a dict with keys {sorted(SEARCH)}, got {search!r}")
     return dict(options)
+
+
+def try_options(acquisition, options: dict, model, bounds) -> None:
+    """Raise for options that would fail with a fitted model, which comes once the function was evaluated."""
+    options = copy.deepcopy(options)
+    if options and isinstance(acquisition, str):
+        build(acquisition, model, bounds, options, 1, 0)
+    if "maximize" in options:
+        LowerConfidenceBound(model, bounds).maximize(random_state=0, **options["maximize"])
 
 
 def build(acquisition, model, bounds, options: dict, n_points: int, seed: int):

@@ -88,14 +88,16 @@ class Regression:
     Parameters
     ----------
     template : GPR
+    n_columns : int
+        Of the cube.
     refit : "auto" or int
         Fit after so many more observations. "auto": one while there are at most 32, a tenth more afterwards.
     noise : float, optional
         Known variance of an observation.
     """
 
-    def __init__(self, template: GPR, refit, noise):
-        self.template, self.refit = template, check_refit(refit)
+    def __init__(self, template: GPR, n_columns: int, refit, noise):
+        self.template, self.n_columns, self.refit = template, n_columns, check_refit(refit)
         self.noise = None if noise is None else check_positive(noise, "noise", zero=True)
         self.fit: Fit | None = None
 
@@ -104,13 +106,18 @@ class Regression:
         """As it is now."""
         return self.fit.model if self.fit is not None else None
 
+    @property
+    def n_seen(self) -> int:
+        """How many observations it holds."""
+        return len(self.fit.model.X_train_) if self.fit is not None else 0
+
     def update(self, U: np.ndarray, y: np.ndarray) -> None:
         """Bring the model to finite observations y (n,) at U (n, d), the first of which it has seen."""
         fit, n = self.fit, len(y)
         if fit is None or self.is_due(n):
             self.fit = self.fitted(U, y)
-        elif n > len(fit.model.X_train_):
-            seen = len(fit.model.X_train_)
+        elif n > self.n_seen:
+            seen = self.n_seen
             more = _extended(fit.model, U[seen:], fit.outputs.standardise(y[seen:]))
             self.fit = dataclasses.replace(fit, model=more)
 
@@ -147,6 +154,11 @@ class Regression:
                 raise failure
             best = _fit(warm.set_params(optimizer=None), U, z)
         return Fit(best, outputs, len(y), n_fits + 1)
+
+    def tried(self) -> GPR:
+        """A regression of two observations made up here: it raises for a template that could not be fitted later."""
+        ends = np.stack([np.full(self.n_columns, u) for u in (0.25, 0.75)])
+        return clone(self.template).set_params(optimizer=None).fit(ends, np.array([-1.0, 1.0]))
 
     def start(self, outputs: Outputs) -> GPR:
         """The template, with the noise variance in the model's units where it is known."""

@@ -244,9 +244,8 @@ def whole_interval(x, model, score, exact, best):
 
 def last_model(result, x):
     """Mean and standard deviation of f by the loop's last model, which has scaled inputs and standardised outputs."""
-    y = np.asarray(result.func_vals)
     mean, std = result.models[-1].predict(result.space.transform([[value] for value in x]), return_std=True)
-    return y.mean() + y.std() * mean, y.std() * std
+    return result.y_location + result.y_scale * mean, result.y_scale * std
 
 
 def observed_in_order(x, history):

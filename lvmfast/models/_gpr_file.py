@@ -61,7 +61,7 @@ def arguments_record(model) -> tuple[dict, dict]:
     prior = params.pop("noise_prior")
     header = {"params": {name: jsonable(name, value) for name, value in params.items()}, "kernels": kernels}
     if prior is not None:
-        header["noise_prior"] = plain_record(prior, priors, f"noise_prior={prior!r}")
+        header["noise_prior"] = plain_record(prior, priors, f"noise_prior={prior!r}", stacklevel=6)
     return header, arrays
 
 

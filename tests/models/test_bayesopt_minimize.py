@@ -171,6 +171,24 @@ def test_a_space_that_is_searched_through():
     assert result.x == [3]
 
 
+def test_batches_search_a_space_through():
+    """Its last points too, which are fewer than a batch."""
+    result = quick(lambda x: (x[0] - 3) ** 2, [(1, 10)], n_calls=20, noise=0, n_points=3)
+    assert sorted(result.x_iters) == [[k] for k in range(1, 11)]
+    assert result.message == "every point of the space was evaluated"
+
+
+@pytest.mark.parametrize("n_points", [1, 2])
+def test_no_point_is_repeated_without_noise(n_points):
+    """The minimum is a corner, where improvement is expected again and again."""
+    result = quick(sum, [(0.0, 1.0), (0.0, 1.0)], n_calls=16, acquisition="ei", noise=0, n_points=n_points)
+    assert result.fun == 0.0 and len({tuple(point) for point in result.x_iters}) == 16
+
+
+def test_points_to_begin_with_may_be_repeated():
+    assert quick(x0=[[0.1]] * 3).x_iters[:3] == [[0.1]] * 3
+
+
 def test_progress(capsys):
     quick(verbose=1)
     assert "best=" in capsys.readouterr().err
@@ -199,6 +217,12 @@ def test_progress(capsys):
         ({"x0": [[0.0], [1.0]], "y0": [1.0]}, ValueError, "y0 must hold a value for each of 2 points"),
         ({"x0": [0.0], "y0": "a"}, TypeError, "y0"),
         ({"acquisition": "kgg"}, ValueError, "acquisition must be one of"),
+        ({"acquisition_options": {"kapa": 1.0}}, TypeError, "kapa"),
+        ({"acquisition": "kg", "acquisition_options": {"n_fantasies": -3}}, ValueError, "n_fantasies"),
+        ({"acquisition_options": {"maximize": {"n_starts": 0}}}, ValueError, "n_starts"),
+        ({"model": lvm.GPR(lvm.kernels.RBF(1.0, [1.0, 1.0]))}, ValueError, r"lengthscale.*shape \(1,\)"),
+        ({"model": lvm.GPR(noise_prior=3.0)}, TypeError, "noise_prior"),
+        ({"checkpoint": "nowhere/run.npz"}, FileNotFoundError, "nowhere"),
         ({"callback": 3}, TypeError, "callback"),
         ({"on_error": "stop"}, ValueError, "on_error"),
         ({"time_limit": 0.0}, ValueError, "time_limit"),
@@ -339,6 +363,27 @@ def test_a_run_that_goes_on_after_its_end(tmp_path):
     assert len(calls) == 4 and again.nfev == 12 and again.x_model == result.x_model
 
 
+def test_a_run_that_goes_on_within_a_batch(tmp_path):
+    options = {"n_points": 3, "checkpoint": tmp_path / "run.npz"}
+    assert quick(n_calls=7, **options).nfev == 7
+    assert quick(n_calls=13, **options).x_iters == quick(n_calls=13, n_points=3).x_iters
+
+
+def test_options_of_a_resumed_run(tmp_path):
+    """Arrays and a model of one's own are the same when they are passed again."""
+    options = {
+        "acquisition": "kg-discrete",
+        "acquisition_options": {"points": np.linspace(0.0, 1.0, 9)[:, None]},
+        "model": lvm.GPR(lvm.kernels.RBF(), noise_prior=lvm.priors.LogNormal(-4.0, 1.0)),
+    }
+    path = tmp_path / "run.npz"
+    quick(checkpoint=path, **options)
+    assert quick(n_calls=10, checkpoint=path, **options).x_iters == quick(n_calls=10, **options).x_iters
+    options["acquisition_options"] = {"points": np.linspace(0.0, 1.0, 8)[:, None]}
+    with pytest.raises(ValueError, match="acquisition_options="):
+        quick(checkpoint=path, **options)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -348,9 +393,12 @@ def test_a_run_that_goes_on_after_its_end(tmp_path):
         ({"refit": 3}, "refit"),
         ({"noise": 0.1}, "noise"),
         ({"initial_points": "latin"}, "initial_points"),
-        ({"acquisition_options": {"xi": 0.1}}, "another acquisition_options"),
-        ({"model": lvm.GPR()}, "another model"),
+        ({"acquisition_options": {"xi": 0.1}}, "acquisition_options="),
+        ({"model": lvm.GPR()}, "model="),
         ({"x0": [0.5], "y0": 1.0}, "x0 and y0"),
+        ({"x0": [0.5]}, "x0 and y0"),
+        ({"acquisition_options": {"maximize": {"n_starts": 2}}}, "acquisition_options={} in the file and .*n_starts"),
+        ({"model": lvm.GPR(lvm.kernels.RBF())}, "model="),
     ],
 )
 def test_checkpoints_of_other_runs(options, message, tmp_path):
@@ -383,7 +431,7 @@ def test_what_cannot_be_saved_is_found_first(tmp_path):
     calls = []
     for error, options in (
         (FileNotFoundError, {"checkpoint": tmp_path / "nowhere" / "run.npz"}),
-        (ValueError, {"acquisition_options": {"best": object()}}),
+        (TypeError, {"acquisition_options": {"best": object()}}),
         (ValueError, {"model": lvm.GPR(mean=lambda X: X[:, 0])}),
     ):
         with pytest.raises(error):

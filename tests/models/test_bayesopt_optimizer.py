@@ -146,6 +146,16 @@ def test_the_minimum_of_the_mean(dimensions):
     assert space.check(result.x_model) == result.x_model
 
 
+@pytest.mark.parametrize("refit", ["auto", 7])
+def test_units_of_the_model(refit):
+    """Between fits they are those of the last."""
+    result = grown(n=0).result()
+    assert math.isnan(result.y_location) and math.isnan(result.y_scale)
+    result = grown(lambda x: 1e9 * (3.0 + bowl(x)), n=12, refit=refit).result()
+    restored = result.y_location + result.y_scale * result.models[-1].y_train_
+    np.testing.assert_allclose(restored, result.func_vals, rtol=1e-13)
+
+
 def test_units_of_y_do_not_matter():
     runs = [grown(lambda x, a=a, b=b: a * bowl(x) + b, n=11).x_iters for a, b in ((1.0, 0.0), (2.0**60, 0.0))]
     assert runs[0] == runs[1]
@@ -228,6 +238,14 @@ def test_pending_points_differ():
         assert optimizer.pending == points
 
 
+@pytest.mark.parametrize("name", ["lcb", "ei", "thompson"])
+def test_pending_points_differ_at_a_corner(name):
+    """Where the acquisition function stays highest, whatever is believed."""
+    optimizer = grown(sum, n=8, acquisition=name)
+    points = optimizer.ask(3) + [optimizer.ask()]
+    assert [-2.0, 0.0] in points and len({tuple(point) for point in points}) == 4
+
+
 def test_the_believer_against_a_refit():
     """The mean stays as it is, the variance is that of a regression that has seen the points."""
     model = grown(n=10).model
@@ -275,7 +293,21 @@ def test_joint_batches(name):
     assert sorted(x for (x,) in points + small.x_iters) == list(range(10))
 
 
+def test_one_of_two_equal_points_stays():
+    """The outcome of a point that was asked is none of the same point in the queue."""
+    optimizer = grown(n=0)
+    optimizer.enqueue([[1.0, 1.0], [1.0, 1.0]])
+    optimizer.tell(optimizer.ask(), 3.0)
+    assert optimizer.ask() == [1.0, 1.0]
+
+
 def test_options_that_do_not_fit():
+    with pytest.raises(TypeError, match="n_fantasie"):
+        Optimizer(PLANE, acquisition_options={"n_fantasie": 3})
+    rng = np.random.default_rng(0)
+    Optimizer(PLANE, acquisition_options={"random_state": rng})
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+
     with pytest.raises(ValueError, match="'joint'.*got acquisition='ei'"):
         Optimizer(PLANE, acquisition="ei", acquisition_options={"joint": True})
     with pytest.raises(ValueError, match="keys"):
@@ -290,12 +322,15 @@ def test_options_that_do_not_fit():
 # Failures.
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_failures_never_reach_the_model(bad):
+BAD = [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "-inf"), (10**400, "inf"), (-(10**400), "-inf")]
+
+
+@pytest.mark.parametrize(("bad", "named"), BAD, ids=["nan", "inf", "-inf", "huge", "-huge"])
+def test_failures_never_reach_the_model(bad, named):
     optimizer = grown(n=8)
     x = optimizer.ask()
     result = optimizer.tell(x, bad)
-    assert np.isnan(result.func_vals[8]) and result.errors == [(8, f"the value is {bad}")] and result.nfev == 9
+    assert np.isnan(result.func_vals[8]) and result.errors == [(8, f"the value is {named}")] and result.nfev == 9
     assert len(optimizer.model.y_train_) == 8 and "1 failed" in result.message
     assert result.fun == np.nanmin(result.func_vals)
     again = optimizer.ask()
@@ -596,10 +631,10 @@ def test_options_in_files(tmp_path):
     options = {"kappa": np.float64(2.0), "maximize": {"n_starts": 2}}
     grown(n=8, acquisition="lcb", acquisition_options=options).save(path)
     assert Optimizer.load(path).acquisition_options == {"kappa": 2.0, "maximize": {"n_starts": 2}}
-    Optimizer(PLANE, acquisition_options={"pending": np.ones((2, 2))}).save(path)
-    np.testing.assert_array_equal(Optimizer.load(path).acquisition_options["pending"], np.ones((2, 2)))
-    with pytest.raises(ValueError, match=r"acquisition_options\['best'\].*to be saved"):
-        Optimizer(PLANE, acquisition_options={"best": object()}).save(path)
+    Optimizer(PLANE, acquisition="kg-discrete", acquisition_options={"points": np.ones((2, 2))}).save(path)
+    np.testing.assert_array_equal(Optimizer.load(path).acquisition_options["points"], np.ones((2, 2)))
+    with pytest.raises(ValueError, match=r"acquisition_options\['random_state'\].*to be saved"):
+        Optimizer(PLANE, acquisition_options={"random_state": np.random.default_rng(0)}).save(path)
 
 
 def test_other_files(tmp_path):

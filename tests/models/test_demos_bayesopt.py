@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lvmfast import cli
+from lvmfast.bayesopt import minimize
 from lvmfast.demos import knowledge_gradient
 
 PICTURES = [
@@ -46,6 +47,14 @@ def test_simulations_average_to_the_knowledge_gradient(tmp_path):
     gains, exact = found["gains"], found["exact"]
     assert abs(gains.mean() - exact) < 3 * gains.std() / len(gains) ** 0.5
     assert found["history"]["regret"][-1] >= 0
+
+
+def test_the_last_model_is_in_the_units_of_f():
+    """Also where its outputs were standardised before the last observations came."""
+    options = {"n_calls": 39, "acquisition": "log-ei", "random_state": 0}
+    result = minimize(lambda x: 3.0 + knowledge_gradient.f(x[0]), [(-1.0, 2.0)], **options)
+    mean, std = knowledge_gradient.last_model(result, [result.x_model[0], 1.9])
+    assert mean[0] == pytest.approx(result.fun_model, rel=1e-12) and 0 < std.max() < 1
 
 
 def test_true_minimum():
