@@ -12,6 +12,7 @@ __all__ = [
     "DeviceMemoryError",
     "DisjointSupportsWarning",
     "FitInterruptedWarning",
+    "InfeasibleError",
     "JitterWarning",
     "LvmfastError",
     "NonFiniteError",
@@ -76,6 +77,10 @@ class SourceEndedError(LvmfastError, ValueError):
 
     def __reduce__(self):
         return _rebuild, (type(self), self.args, self.__dict__)
+
+
+class InfeasibleError(LvmfastError, ValueError):
+    """No point was found that may be evaluated."""
 
 
 class SpaceExhaustedError(LvmfastError, ValueError):

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from lvmfast.bayesopt._space import Space
+from lvmfast.exceptions import InfeasibleError
 
 __all__ = ["DESIGNS", "draw_design", "draw_from"]
 
@@ -63,7 +64,7 @@ def draw_design(space: Space, n: int, kind: str, rng, accept) -> list[list]:
                 chosen[tuple(point)] = point
         size = min(2 * size, MAX_DRAWS)
     if not chosen:
-        raise ValueError(
+        raise InfeasibleError(
             f"constraint must hold somewhere in the space, got none of {drawn} points that satisfy it; narrow the "
             "dimensions to where it holds"
         )

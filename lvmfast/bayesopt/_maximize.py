@@ -11,6 +11,7 @@ from lvmfast._backend import to_numpy
 from lvmfast._validation import as_float_array, check_integer, check_positive, check_rng
 from lvmfast.bayesopt._acquisition import Acquisition
 from lvmfast.bayesopt._rows import minimize_rows
+from lvmfast.exceptions import InfeasibleError
 
 __all__ = ["Maximum", "maximize"]
 
@@ -45,7 +46,8 @@ def maximize(
 
     Candidates are scrambled Sobol' points, a quarter of them replaced by small steps from the training inputs of the
     lowest posterior means, and ``x0``. Starts are the best of them and others drawn with probabilities that rise with
-    the value and the distance from those drawn already. The answer is never worse than the best candidate.
+    the value and the distance from those drawn already. The answer is never worse than a start; where an acquisition
+    function has a cheaper ``screen`` the candidates are scored by it.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def maximize(
     ------
     TypeError, ValueError
         For bad arguments.
-    ValueError
+    InfeasibleError
         If no candidate is feasible.
     """
     if not isinstance(acquisition, Acquisition):
@@ -147,7 +149,7 @@ class _Search:
             more = self.around_best(self.draw(n << k), (n << k) // 4)
             X, tried = np.concatenate([X, self.admissible(more)]), tried + len(more)
         if not len(X):
-            raise ValueError(
+            raise InfeasibleError(
                 f"feasible must hold somewhere within the bounds, got False for all of {tried} candidates; pass a "
                 "feasible x0, or bounds that fit the constraint more closely"
             )

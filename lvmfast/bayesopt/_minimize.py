@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -88,6 +89,9 @@ def minimize(
     ------
     ValueError, TypeError
         For bad arguments, a checkpoint of another run among them.
+    Exception
+        Of f with ``on_error="raise"``, of the acquisition function, the constraint or the callback: it has an attribute
+        ``result`` with what was reached.
 
     References
     ----------
@@ -179,6 +183,10 @@ class _Run:
             except KeyboardInterrupt:
                 result, message = self.optimizer._summary(), "interrupted from the keyboard"
                 result.success = False
+            except Exception as error:
+                with contextlib.suppress(AttributeError):
+                    error.result = self.optimizer._summary()  # what was paid for is not lost
+                raise
         if result.errors and result.x is None:
             message += f"; none of them gave a finite value, the first because {result.errors[0][1]}"
         result.message = message

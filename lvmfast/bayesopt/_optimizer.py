@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -18,7 +19,7 @@ from lvmfast.bayesopt._optimizer_file import load_optimizer, save_optimizer
 from lvmfast.bayesopt._records import Records, as_value, observation_of
 from lvmfast.bayesopt._regression import Regression, believing, check_template
 from lvmfast.bayesopt._space import Space
-from lvmfast.exceptions import SpaceExhaustedError
+from lvmfast.exceptions import InfeasibleError, SpaceExhaustedError
 from lvmfast.models import GPR
 
 __all__ = ["Optimizer"]
@@ -190,7 +191,7 @@ class Optimizer:
 
         Raises
         ------
-        ValueError
+        InfeasibleError
             If no point satisfies the constraint.
         SpaceExhaustedError
             With ``noise=0``, if no point of a finite space is left.
@@ -363,9 +364,8 @@ class Optimizer:
             points = self._grid_points()
             point = points[int(np.argmax(mean(self.space.transform(points))))]
         else:
-            constraint = None if self.constraint is None else self._each(self._is_allowed)
             maximum = mean.maximize(
-                x0=model.X_train_, feasible=constraint, project=self._project, n_starts=4, random_state=0
+                x0=model.X_train_, feasible=self._constrained(), project=self._project, n_starts=4, random_state=0
             )
             point = self.space.inverse_transform(maximum.x[None])[0]
         place = self.space.transform([point])
@@ -418,15 +418,23 @@ class Optimizer:
         if n_points == 1 and self._has_grid:
             values = function(self.space.transform(points))
             return [points[int(np.argmax(np.where(np.isnan(values), -np.inf, values)))]]
-        maximum = function.maximize(
+        search = functools.partial(
+            function.maximize,
             x0=self._first_candidates(n_points),
-            feasible=self._feasible(),
             project=self._project,
             random_state=seed,
             **options.get("maximize", {}),
         )
+        try:
+            maximum, again = search(feasible=self._feasible()), self._may_repeat
+        except InfeasibleError as error:
+            if not self._is_finite or self._may_repeat:
+                raise
+            if self._regression.noise == 0:
+                raise SpaceExhaustedError(f"no other point was found to ask, and noise is 0 ({error})") from None
+            maximum, again = search(feasible=self._constrained()), True
         chosen = self.space.inverse_transform(maximum.x.reshape(n_points, -1))
-        if self._may_repeat:
+        if again:
             return chosen
         taken = self._taken()
         new = {tuple(point): point for point in chosen if tuple(point) not in taken}
@@ -508,6 +516,9 @@ class Optimizer:
         """
         if self._is_finite and not self._may_repeat:
             return self._each(self._acceptance())
+        return self._constrained()
+
+    def _constrained(self):
         return None if self.constraint is None else self._each(self._is_allowed)
 
     def _each(self, accept):

@@ -437,3 +437,41 @@ def test_what_cannot_be_saved_is_found_first(tmp_path):
         with pytest.raises(error):
             quick(lambda x: calls.append(x), **({"checkpoint": tmp_path / "run.npz"} | options))
     assert calls == [] and list(tmp_path.iterdir()) == []
+
+
+def test_what_was_reached_comes_with_an_exception():
+    def broken(model, bounds):
+        raise RuntimeError("no acquisition today")
+
+    with pytest.raises(RuntimeError, match="today") as caught:
+        quick(acquisition=broken, n_calls=8)
+    assert caught.value.result.nfev == 5
+    assert caught.value.result.fun == min(caught.value.result.func_vals)
+
+
+@pytest.mark.parametrize("noise", [0, None])
+def test_a_large_space_with_few_points_that_may_be_asked(noise):
+    """Five of 10,000 points satisfy the constraint: then they repeat, or the run ends."""
+    calls = []
+
+    def line(point):
+        calls.append(tuple(point))
+        return float(point[0])
+
+    result = minimize(
+        line,
+        [(0, 99), (0, 99)],
+        n_calls=9,
+        n_initial_points=3,
+        x0=[[4, 4], [0, 0], [2, 2]],
+        constraint=lambda point: point[0] == point[1] and point[0] < 5,
+        noise=noise,
+        acquisition="ei",
+        random_state=0,
+    )
+    assert result.success and result.fun == 0.0
+    assert set(calls) <= {(k, k) for k in range(5)}
+    if noise == 0:
+        assert len(set(calls)) == len(calls) and result.message == "every point of the space was evaluated"
+    else:
+        assert len(calls) == 9
