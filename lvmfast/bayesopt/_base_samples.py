@@ -27,11 +27,19 @@ def base_samples(sampling: str, n: int, q: int, random_state) -> tuple[np.ndarra
     rng = check_rng(random_state)
     if sampling == "normal":
         return rng.standard_normal((n, q)), even
-    half = (n + 1) // 2
-    uniform = stats.qmc.Sobol(q, scramble=True, seed=rng).random(1 << (half - 1).bit_length())[:half]
-    normal = stats.norm.ppf(np.clip(uniform, 1e-12, 1.0 - 1e-12))
+    normal = sobol_normals((n + 1) // 2, q, rng)
     both = np.vstack([normal, -normal])
     return (both, even) if n % 2 == 0 else (np.vstack([normal[:-1], 0.0 * normal[:1], -normal[:-1]]), even)
+
+
+def sobol_points(n: int, d: int, rng) -> np.ndarray:
+    """The first n points of a scrambled Sobol' sequence in the unit cube, shape (n, d)."""
+    return stats.qmc.Sobol(d, seed=rng).random_base2((n - 1).bit_length())[:n]
+
+
+def sobol_normals(n: int, d: int, rng) -> np.ndarray:
+    """Standard normal numbers (n, d) made of them."""
+    return special.ndtri(0.5 + (1.0 - 1e-10) * (sobol_points(n, d, rng) - 0.5))
 
 
 def strata(n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.stats import qmc
 
 from lvmfast import _backend
 from lvmfast._backend import to_numpy
 from lvmfast._validation import as_matrix, check_integer, check_rng
 from lvmfast.bayesopt._acquisition import Acquisition
+from lvmfast.bayesopt._base_samples import sobol_points
 from lvmfast.bayesopt._surrogate import without_white
 from lvmfast.kernels import Kernel
 from lvmfast.linalg import solve_triangular
@@ -111,10 +111,10 @@ class DiscreteKnowledgeGradient(Acquisition):
 
     def _default_points(self, n_points: int, rng) -> np.ndarray:
         low, high = self.bounds.T
-        sobol = qmc.Sobol(len(low), seed=rng).random_base2(int(np.ceil(np.log2(n_points))))
+        sobol = sobol_points(n_points, len(low), rng)
         X = self.surrogate.posterior.X
         inside = ((low <= X) & (high >= X)).all(axis=1)
-        return np.vstack([low + (high - low) * sobol[:n_points], X[inside]])
+        return np.vstack([low + (high - low) * sobol, X[inside]])
 
     def _checked_points(self, points) -> np.ndarray:
         points = np.array(as_matrix(to_numpy(points), "points", columns=len(self.bounds), dtype=np.float64))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy import stats
 
 from lvmfast import _backend
 from lvmfast._backend import to_numpy
 from lvmfast._validation import as_float_array, check_integer, check_positive, check_rng
 from lvmfast.bayesopt._acquisition import Acquisition
-from lvmfast.bayesopt._base_samples import base_samples
+from lvmfast.bayesopt._base_samples import base_samples, sobol_points
 
 __all__ = ["KnowledgeGradient", "SimulatedOutcomes"]
 
@@ -247,7 +246,7 @@ class KnowledgeGradient(Acquisition):
         """Points where searches begin: the box's own, training inputs, minimizers of mu_n."""
         lower, upper = self.bounds.T
         d = len(lower)
-        uniform = stats.qmc.Sobol(d, scramble=True, seed=rng).random(1 << (n_points - 1).bit_length())[:n_points]
+        uniform = sobol_points(n_points, d, rng)
         trained = self.surrogate.posterior.X
         inside = ((trained >= lower) & (trained <= upper)).all(axis=1)
         known = np.unique(trained[inside], axis=0)

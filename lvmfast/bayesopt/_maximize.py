@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.stats import qmc
 
 from lvmfast._backend import to_numpy
 from lvmfast._validation import as_float_array, check_integer, check_positive, check_rng
 from lvmfast.bayesopt._acquisition import Acquisition
+from lvmfast.bayesopt._base_samples import sobol_points
 from lvmfast.bayesopt._rows import minimize_rows
 from lvmfast.exceptions import InfeasibleError
 
@@ -158,7 +158,7 @@ class _Search:
     def draw(self, n) -> np.ndarray:
         """Scrambled Sobol' points of all q d coordinates."""
         q, d = self.acquisition.q, len(self.lower)
-        unit = qmc.Sobol(q * d, seed=self.rng).random_base2(int(np.ceil(np.log2(n))))[:n]
+        unit = sobol_points(n, q * d, self.rng)
         return self.lower + self.width * unit.reshape(n, q, d)
 
     def around_best(self, X, n) -> np.ndarray:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import special
-from scipy.stats import qmc
 
 from lvmfast._validation import check_integer, check_rng
 from lvmfast.bayesopt._acquisition import Acquisition
 from lvmfast.bayesopt._analytic import check_best
+from lvmfast.bayesopt._base_samples import sobol_normals
 from lvmfast.linalg import cholesky_vjp
 
 __all__ = ["MonteCarloExpectedImprovement"]
@@ -117,12 +117,6 @@ class MonteCarloExpectedImprovement(Acquisition):
             np.put_along_axis(by_values, lowest[:, :, None], -by_gain[:, :, None], axis=2)
             by_factor = by_values.swapaxes(1, 2) @ self._draws
             return value, joint.pull(by_values.sum(axis=1), cholesky_vjp(factor, by_factor))
-
-
-def sobol_normals(n: int, d: int, rng) -> np.ndarray:
-    """Standard normal draws (n, d) from the first n points of a scrambled Sobol' sequence."""
-    points = qmc.Sobol(d, seed=rng).random_base2(int(np.ceil(np.log2(n))))[:n]
-    return special.ndtri(0.5 + (1.0 - 1e-10) * (points - 0.5))
 
 
 def _factor(covariance: np.ndarray, jitter: float, least: float) -> np.ndarray:
