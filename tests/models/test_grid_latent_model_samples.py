@@ -24,20 +24,19 @@ def test_samples_follow_the_density(kind):
     """Along three directions by Kolmogorov and Smirnov (1 in 1,000 sets would fail), and in mean and covariance."""
     W, mean = np.array([[1.0, 0.5], [-0.3, 0.8]]), np.array([1.0, -2.0])
     if kind == "curve":
-        model, Z = text_model(), np.linspace(-6, 6, 4001)[:, None]
-        centres, noise = oracle.curve_rows(Z), NOISE
+        model, noise, Z = text_model(), NOISE, np.linspace(-6, 6, 601)
+        centres, mass = oracle.curve_rows(Z), stats.norm.pdf(Z) * 0.02
     else:
-        model = lvm.GridLatentModel(lambda z: z @ W.T + mean, 0.1, n_components=2)
-        Z = oracle.cells(np.linspace(-6, 6, 121), np.linspace(-6, 6, 121))[0]
-        centres, noise = Z @ W.T + mean, 0.1
-    mass = np.exp(oracle.normal_prior(Z))
-    mass /= mass.sum()
+        model, noise = lvm.GridLatentModel(lambda z: z @ W.T + mean, 0.1, n_components=2), 0.1
+        C = oracle.linear_gaussian(W, mean, noise)[1]
     X, latents = model.sample(4000, rng=0, return_latents=True)
-    assert X.shape == (4000, 2) and latents.shape == Z[:1].repeat(4000, 0).shape
-    for u in ([1, 0], [0, 1], [0.6, -0.8]):
+    assert X.shape == (4000, 2) and latents.shape == (4000, model.n_components)
+    for u in (np.array([1, 0]), np.array([0, 1]), np.array([0.6, -0.8])):
 
         def cdf(t, u=u):
-            return (mass * stats.norm.cdf(t[:, None], centres @ u, np.sqrt(noise))).sum(axis=1)
+            if kind == "plane":
+                return stats.norm.cdf(t, mean @ u, np.sqrt(u @ C @ u))
+            return stats.norm.cdf(t[:, None], centres @ u, np.sqrt(noise)) @ mass
 
         assert stats.kstest(X @ u, cdf).statistic < 1.95 / np.sqrt(4000)
     for column in latents.T:

@@ -94,7 +94,7 @@ def mesh_density(coordinates, F, log_pi, v):
     for f, log_weight in zip(F, log_pi, strict=True):
         term = np.exp(float(log_weight))
         for x, mean, s in zip(coordinates, f, v, strict=True):
-            term = term * stats.norm.pdf(x, mean, np.sqrt(s))
+            term = term * (np.exp(-((x - mean) ** 2) / (2 * s)) / np.sqrt(2 * np.pi * s))
         total += term
     return total
 
