@@ -68,8 +68,8 @@ def _prior_record(prior, arrays: dict):
     kinds = (distributions.Normal, distributions.Uniform, distributions.MultivariateNormalDiag)
     if not isinstance(prior, (*kinds, distributions.MultivariateNormalTriL)):
         raise ValueError(
-            f"prior must be a Normal, a Uniform or a multivariate normal to be written to a file, got {prior!r}; pickle "
-            "the model instead"
+            f"prior must be a Normal, a Uniform or a multivariate normal to be written to a file, got {prior!r}; "
+            "pickle the model instead"
         )
     names = {"loc", "scale", "low", "high", "scale_diag", "scale_tril"} & set(vars(prior))
     given = {name: getattr(prior, name) for name in sorted(names) if getattr(prior, name) is not None}

@@ -13,9 +13,10 @@ __all__ = ["GridPosterior"]
 
 
 class GridPosterior:
-    """``p(z_k | x_i) = prior(z_k) N(x_i; f(z_k), noise) / p(x_i)`` on the latents of a grid, ``sum_k weights_k p(z_k | x_i) = 1``.
+    """``p(z_k | x_i) = prior(z_k) N(x_i; f(z_k), noise) / p(x_i)``, with ``sum_k weights_k p(z_k | x_i) = 1``.
 
-    Made by :meth:`GridLatentModel.posterior`. Arrays have the dtype of the rows and live where these do.
+    Made on the latents of a grid by :meth:`GridLatentModel.posterior`. Arrays have the dtype of the rows and live where
+    these do.
 
     Attributes
     ----------

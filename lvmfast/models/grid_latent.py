@@ -57,8 +57,8 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         Of the latents: of vectors (q,), or of numbers, which are independent. Default: ``Normal(0, 1)``.
     grid : array of shape (m,), Mesh, "gauss-hermite" or (latents, weights), optional
         An array of increasing latents, or a :func:`lvmfast.grids.mesh` of two: middles of cells that meet half way,
-        whose volumes are w_k (numbers h apart all weigh h). "gauss-hermite": the nodes for a normal prior. A pair: one's
-        own rule, (m, q) and (m,). Default: equal cells to where 1e-9 of a normal prior is left on either side.
+        whose volumes are w_k (numbers h apart all weigh h). "gauss-hermite": the nodes for a normal prior. A pair: a
+        rule of one's own, (m, q) and (m,). Default: equal cells to where 1e-9 of a normal prior is left on either side.
     n_grid : int, optional
         Latents along each dimension, where the grid is not given: default 1001 cells for one and 101 for two, 64 and 32
         nodes.
@@ -109,8 +109,8 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
 
     References
     ----------
-    Prince (2023), "Understanding deep learning", section 17.1-17.2 (the model, eq. 17.19 its posterior). Bishop, Svensén
-    & Williams (1998), "GTM: the generative topographic mapping", Neural Computation 10, eq. 2.3 and 2.6.
+    Prince (2023), "Understanding deep learning", section 17.1-17.2 (the model, eq. 17.19 its posterior). Bishop,
+    Svensén & Williams (1998), "GTM: the generative topographic mapping", Neural Computation 10, eq. 2.3 and 2.6.
 
     Examples
     --------
