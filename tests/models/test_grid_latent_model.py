@@ -47,7 +47,7 @@ def random_linear(d, q, seed=0):
 @pytest.fixture(scope="module")
 def picture():
     """(300, 300) densities by the text's loop over z, as meshgrid has them."""
-    return oracle.mesh_density(np.meshgrid(X1, X2), *text_oracle(), NOISE)
+    return oracle.mesh_density(np.meshgrid(X1, X2, sparse=True), *text_oracle(), NOISE)
 
 
 @pytest.mark.parametrize("indexing", ["ij", "xy"])
@@ -205,8 +205,8 @@ def test_far_points():
     for one, other in zip(found, exact, strict=True):
         assert one == pytest.approx(other, rel=tolerance(np.float64, 2))
     mesh = lvm.grids.mesh([0.5, 30.0, -1e3, 1e8], [-0.5, 1e6])
-    for one, x in zip(text_model().log_density(mesh), mesh.points, strict=True):
-        assert one == pytest.approx(float(oracle.log_density_exact(x, F, log_pi, NOISE)), rel=1e-13)
+    expected = oracle.log_density(mesh.points, F, log_pi, NOISE)
+    assert (np.abs(text_model().log_density(mesh) / expected - 1) < tolerance(np.float64, 2)).all()
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, 1e200])
