@@ -34,7 +34,7 @@ class GridDensity:
 
     def log_density(self, X):
         """log p of points (n, d) or of a mesh, shape (n,); in the points' dtype, where they are."""
-        if isinstance(X, Mesh) and 2 <= X.ndim <= MESH_AXES:
+        if isinstance(X, Mesh) and 2 <= X.ndim == self.d <= MESH_AXES:
             axes = [self._scaled(axis.astype(np.float64), k) for k, axis in enumerate(X.axes)]
             if all(bool(_backend.namespace(axis).isfinite(axis).all()) for axis in axes):
                 return self._of_mesh(X, axes)
