@@ -238,6 +238,20 @@ def test_float32():
     assert_near(text_model().log_density(mesh), text_model().log_density(mesh.points), tolerance(np.float32, 1))
 
 
+@pytest.mark.parametrize("d", [16, 17, 40])
+def test_float32_of_many_columns(d):
+    """Where the noise is a thousandth of the data, a log density loses what rounding the rows takes, no more."""
+    W, z = random_linear(d, 1)[0], np.linspace(-4, 4, 2001)
+    Z, w = oracle.cells(z)
+    model = lvm.GridLatentModel(linear(W, 0.0), 1e-6, grid=z)
+    X = model.sample(20, rng=0).astype(np.float32)
+    expected = oracle.log_density(X.astype(float), Z @ W.T, oracle.log_weights(oracle.normal_prior(Z), w), 1e-6)
+    found = model.log_density(X)
+    assert found.dtype == np.float32
+    assert_near(found, expected, tolerance(np.float32, 1, 1e3 / np.sqrt(d)), scale=d)
+    assert_near(model.transform(X), model.transform(X.astype(float)).astype(np.float32), tolerance(np.float32))
+
+
 def test_threads_share_the_rows(set_num_threads):
     mesh = lvm.grids.mesh(X1[::3], X2[::3])
     answers = []

@@ -35,8 +35,8 @@ CALLS = {
 }
 NOISES = [0, 0.0, -1, NAN, INF, "low", True, [0.1, -0.2], [0.1, NAN], [[0.1, 0.2]], [0.1, 0.2, 0.3], []]
 MAPS = {
-    "not callable": ("curve", "f must be a function"),
-    "a class": (None, "f must be a function"),
+    "not callable": ("curve", "f must be callable"),
+    "a class": (None, "f must be callable"),
     "too few rows": (lambda z: np.zeros((len(z) - 1, 2)), "f must return"),
     "one number": (lambda z: 1.0, "f must return"),
     "three dimensions": (lambda z: np.zeros((len(z), 2, 2)), "f must return"),
@@ -60,7 +60,9 @@ def test_noise(noise, call):
 
 @pytest.mark.parametrize("call", sorted(set(CALLS) - {"fit"}))
 def test_no_noise_before_a_fit(call):
-    assert_refused(lambda: CALLS[call](model(noise_variance=None)), "noise_variance must be given", "fitted")
+    assert_refused(
+        lambda: CALLS[call](model(noise_variance=None)), "noise_variance must be a number > 0", "fitted", "got None"
+    )
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -124,7 +126,7 @@ def test_grid(name):
         ({"prior": lvm.distributions.Normal([0.0, 1.0])}, ("prior", "(2,)")),
         (
             {"prior": lvm.distributions.Uniform(-1.0, 1.0), "grid": "gauss-hermite"},
-            ("prior must be normal", "got Uniform"),
+            ("prior must be a Normal", "got Uniform"),
         ),
     ],
     ids=lambda value: repr(value)[:50] if isinstance(value, dict) else None,
