@@ -65,12 +65,16 @@ def test_no_noise_before_a_fit(call):
     )
 
 
-@pytest.mark.parametrize("call", CALLS)
-@pytest.mark.parametrize("name", MAPS)
+# at the latents of single rows those two are finite
+WHOLE = ("NaN", "infinite")
+CASES = [
+    (name, call) for name in MAPS for call in CALLS if name not in WHOLE or call not in ("log_likelihood", "sample")
+]
+
+
+@pytest.mark.parametrize(("name", "call"), CASES)
 def test_map(name, call):
     f, part = MAPS[name]
-    if name in ("NaN", "infinite") and call in ("log_likelihood", "sample"):
-        pytest.skip("f is finite at the latent of this call")
     assert_refused(lambda: CALLS[call](model(f)), "f ", part, "got")
 
 
