@@ -120,10 +120,10 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
     ...     return 0.5 * np.exp(np.sin(2 + 3.675 * z)), np.cos(2 + 2.85 * z)
     >>> model = lvm.GridLatentModel(f, 0.04, grid=np.arange(-3, 3, 0.01))
     >>> model.log_density([[0.9, -0.9]]).round(4)
-    array([-1.2222])
+    array([-1.2174])
     >>> posterior = model.posterior([[0.9, -0.9]])
     >>> posterior.mode.round(2)
-    array([[0.42]])
+    array([[0.17]])
     """
 
     def __init__(
