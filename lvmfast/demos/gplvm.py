@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from lvmfast import _backend, datasets, plot
 from lvmfast._validation import check_rng
 from lvmfast.bijectors import Softplus
+from lvmfast.grids import Mesh, mesh
 from lvmfast.kernels import RBF
 from lvmfast.models import GPLVM
 from lvmfast.models._gplvm_posterior import Posterior
@@ -87,11 +88,10 @@ def reference_protocol(Y, X0, n_steps=100, learning_rate=1.0, on_iteration=None)
     return Protocol(result.values, latents, *objective.parameters(result.theta))
 
 
-def latent_grid() -> np.ndarray:
-    """The centres of a 10 x 10 grid over [-4, 4]^2, row by row from the top left."""
+def latent_grid() -> Mesh:
+    """A 10 x 10 grid over [-4, 4]^2."""
     ticks = np.linspace(-LIMIT, LIMIT, GRID)
-    first, second = np.meshgrid(ticks, ticks[::-1])
-    return np.column_stack([first.ravel(), second.ravel()])
+    return mesh(ticks, ticks, indexing="xy")
 
 
 def run(*, protocol="default", output="lvmfast-demo/gplvm", seed=0, max_iter=None, data=None, quiet=False) -> dict:
@@ -122,7 +122,7 @@ def run(*, protocol="default", output="lvmfast-demo/gplvm", seed=0, max_iter=Non
         square = problem.scale**2
         kernel = RBF(fitted.amplitude**2 / square, fitted.lengthscale)
         posterior = Posterior(problem, kernel, after, fitted.noise_variance / square, JITTER / square)
-        images = problem.scale * posterior.sample(latent_grid(), 1, check_rng(seed), joint=False)[0]
+        images = problem.scale * posterior.sample(latent_grid().points, 1, check_rng(seed), joint=False)[0]
     else:
         model = GPLVM(2, verbose=not quiet, random_state=seed)
         if max_iter is not None:
@@ -136,7 +136,7 @@ def run(*, protocol="default", output="lvmfast-demo/gplvm", seed=0, max_iter=Non
         losses, after = model.loss_curve_, model.embedding_
         parameters = {"variance": model.kernel_.variance, "lengthscale": model.kernel_.lengthscale}
         parameters["noise_variance"] = model.noise_variance_
-        images = model.sample(latent_grid(), joint=False)[0]
+        images = model.sample(latent_grid().points, joint=False)[0]
     pictures = _write_pictures(output, protocol, before, after, digits, losses, images)
     if not quiet:
         _report(losses, seconds, parameters, pictures)
@@ -144,21 +144,16 @@ def run(*, protocol="default", output="lvmfast-demo/gplvm", seed=0, max_iter=Non
 
 
 def _write_pictures(output: Path, protocol: str, before, after, digits, losses, images) -> list[Path]:
-    edge = LIMIT + LIMIT / (GRID - 1)  # the tiles reach half a cell beyond their centres
-    axes = {
+    drawn = {
         "before": plot.latent_scatter(before, digits, title="Before training"),
         "after": plot.latent_scatter(after, digits, title="After training"),
-        "loss": plot.loss_trace(losses),
-        "samples": plot.image_grid(
-            images.reshape(GRID, GRID, 28, 28),
-            title=f"Digits sampled from the posterior over [{-LIMIT:g}, {LIMIT:g}]²",
-            extent=(-edge, edge, -edge, edge),
-        ),
+        "loss": plot.loss_curve(losses, ylabel="$-$log marginal likelihood per pixel (nats)"),
+        "samples": plot.manifold(images, latent_grid(), title="Digits sampled from the posterior"),
     }
     pictures = []
-    for name, ax in axes.items():
+    for name, artist in drawn.items():
         path = output / (f"{name}.png" if protocol == "default" else f"{protocol}-{name}.png")
-        ax.figure.savefig(path, dpi=110)
+        artist.figure.savefig(path, dpi=110)
         pictures.append(path)
     return pictures
 

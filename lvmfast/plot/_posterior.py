@@ -1,0 +1,116 @@
+"""Posteriors over latents, on a grid."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lvmfast._validation import check_integer
+from lvmfast.plot._figure import COLORS, axes_of, figure_of, finish, host
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import FillBetweenPolyCollection, TriMesh
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.lines import Line2D
+    from matplotlib.tri import TriContourSet
+
+__all__ = ["PosteriorCurve", "PosteriorMap", "posterior"]
+
+
+class PosteriorCurve(NamedTuple):
+    """``axes``, the ``density``, the ``mean`` (a vertical line), the ``mode`` and the ``interval``, an area."""
+
+    axes: Axes
+    density: Line2D
+    mean: Line2D
+    mode: Line2D
+    interval: FillBetweenPolyCollection
+    figure = figure_of
+
+
+class PosteriorMap(NamedTuple):
+    """``axes``, the ``density``, its ``colorbar``, the ``mean``, the ``mode`` and the border of the ``region``."""
+
+    axes: Axes
+    density: TriMesh
+    colorbar: Colorbar
+    mean: Line2D
+    mode: Line2D
+    region: TriContourSet | None
+    figure = figure_of
+
+
+def posterior(grid_posterior, row=0, *, level=0.95, title=None, ax=None) -> PosteriorCurve | PosteriorMap:
+    """``p(z | x)`` of one row: a curve with its mean, mode and credible interval, or of two latents a map with both
+    and the border of the highest-density region.
+
+    Parameters
+    ----------
+    grid_posterior : GridPosterior
+        Of one or two latents: what :meth:`lvmfast.GridLatentModel.posterior` returns.
+    row : int, default=0
+        Which row of the X that it was asked for.
+    level : float in (0, 1), default=0.95
+        Probability of the interval (equal tails) or region.
+    title : str, optional
+    ax : matplotlib axes, optional
+
+    Returns
+    -------
+    PosteriorCurve or PosteriorMap
+
+    Raises
+    ------
+    ValueError
+        If there is no such row, it lies where the model has no density, or there are more than two latents.
+    """
+    latents, densities = host(grid_posterior.latents, float), host(grid_posterior.density, float)
+    row = check_integer(row, "row", 0)
+    if row >= len(densities):
+        raise ValueError(f"row must be below {len(densities)}, the rows of the posterior, got {row}")
+    if latents.shape[1] > 2:
+        raise ValueError(f"the posterior must have one or two latents, got {latents.shape[1]}")
+    if not host(grid_posterior.supported)[row]:
+        raise ValueError(f"row {row} has no posterior: the model's density is 0 there")
+    draw = _curve if latents.shape[1] == 1 else _map
+    mean, mode = (host(part, float)[row] for part in (grid_posterior.mean, grid_posterior.mode))
+    return draw(grid_posterior, row, latents, densities[row], mean, mode, level, title, ax)
+
+
+def _curve(grid_posterior, row, latents, p, mean, mode, level, title, ax) -> PosteriorCurve:
+    order = np.argsort(latents[:, 0])
+    z, p = latents[order, 0], p[order]
+    low, high = host(grid_posterior.credible_interval(level), float)[row, 0]
+    ax = axes_of(ax, (8, 4.5))
+    (line,) = ax.plot(z, p, color=COLORS[0], lw=1.8, label="p(z | x)")
+    inside = np.concatenate([[low], z[(z > low) & (z < high)], [high]])
+    area = ax.fill_between(
+        inside, np.interp(inside, z, p), color=COLORS[0], alpha=0.2, lw=0, label=f"{100 * level:g} % interval"
+    )
+    (middle,) = ax.plot(
+        [mean[0]] * 2, [0, np.interp(mean[0], z, p)], color=COLORS[1], ls="--", lw=1.8, label=f"mean, {mean[0]:.3g}"
+    )
+    look = {"color": COLORS[2], "ms": 8, "mec": "w", "clip_on": False, "zorder": 4}
+    (top,) = ax.plot(mode[0], np.interp(mode[0], z, p), "D", label=f"mode, {mode[0]:.3g}", **look)
+    ax.set(xlabel="z", ylabel="density p(z | x)", xlim=(z[0], z[-1]), ylim=(0, None))
+    finish(ax, title)
+    return PosteriorCurve(ax, line, middle, top, area)
+
+
+def _map(grid_posterior, row, latents, p, mean, mode, level, title, ax) -> PosteriorMap:
+    region = host(grid_posterior.credible_region(level))[row]
+    ax = axes_of(ax, (6.8, 5.5))
+    shown = ax.tripcolor(*latents.T, p, shading="gouraud", cmap="viridis", rasterized=True)
+    bar = ax.figure.colorbar(shown, ax=ax, label="density p(z | x)")
+    border = None
+    if not region.all():  # otherwise the grid's own border
+        border = ax.tricontour(*latents.T, p, [p[region].min()], colors="w", linewidths=1.2)
+        ax.plot([], [], color="0.6", lw=1.2, label=f"{100 * level:g} % region")
+    look = {"mec": "k", "mew": 0.8, "zorder": 4}
+    (middle,) = ax.plot(*mean, "o", color=COLORS[1], ms=8, label="mean", **look)
+    (top,) = ax.plot(*mode, "D", color="w", ms=8, label="mode", **look)
+    ax.set(xlabel="$z_1$", ylabel="$z_2$")
+    finish(ax, title)
+    return PosteriorMap(ax, shown, bar, middle, top, border)
