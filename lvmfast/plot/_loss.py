@@ -42,7 +42,7 @@ def loss_curve(model, quantity=None, *, label=None, xlabel=None, ylabel=None, ti
     ================================  ==================================================================================
     model                             ``quantity``, the first by default
     ================================  ==================================================================================
-    GPLVM, SGPR                       "loss"
+    GPLVM, SGPR, GridLatentModel      "loss"
     SVGP                              "elbo" (nats, of a step), "loss" (nats a row), "validation"
     VAE                               "loss", "reconstruction", "kl", "steps"; "ratio_loss" of an implicit posterior
     FlowDensity                       "loss", "base", "log_det", "steps"
@@ -127,6 +127,10 @@ def _gplvm(model) -> dict:
     return {"loss": Recorded(host(model.loss_curve_), "iteration", "$-$log marginal likelihood per column (nats)")}
 
 
+def _grid_latent(model) -> dict:
+    return {"loss": Recorded(host(model.loss_curve_), "iteration", "$-$log p(x) (nats a row)")}
+
+
 def _sgpr(model) -> dict:
     name = "lower bound of log p(y)" if model.approximation == "vfe" else "FITC log likelihood"
     name = name if model.log_posterior_ == model.lower_bound_ else f"({name} + log prior)"
@@ -201,6 +205,7 @@ def _polya_gamma(model) -> dict:
 TABLES = {
     models.GPLVM: _gplvm,
     models.SGPR: _sgpr,
+    models.GridLatentModel: _grid_latent,
     models.SVGP: _svgp,
     models.VAE: _vae,
     models.FlowDensity: _flow,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PosteriorCurve", "PosteriorMap", "posterior"]
 
+MOST, MARGIN = 0.999, 0.5  # shown: the box of the region that holds so much, and half its extent on either side
+
 
 class PosteriorCurve(NamedTuple):
     """``axes``, the ``density``, the ``mean`` (a vertical line), the ``mode`` and the ``interval``, an area."""
@@ -74,32 +76,34 @@ def posterior(grid_posterior, row=0, *, level=0.95, title=None, ax=None) -> Post
         raise ValueError(f"the posterior must have one or two latents, got {latents.shape[1]}")
     if not host(grid_posterior.supported)[row]:
         raise ValueError(f"row {row} has no posterior: the model's density is 0 there")
-    draw = _curve if latents.shape[1] == 1 else _map
     mean, mode = (host(part, float)[row] for part in (grid_posterior.mean, grid_posterior.mode))
-    return draw(grid_posterior, row, latents, densities[row], mean, mode, level, title, ax)
+    held = latents[host(grid_posterior.credible_region(MOST))[row]]
+    more = MARGIN * np.ptp(held, axis=0)
+    limits = np.stack([held.min(axis=0) - more, held.max(axis=0) + more]).clip(latents.min(axis=0), latents.max(axis=0))
+    draw = _curve if latents.shape[1] == 1 else _map
+    return draw(grid_posterior, row, latents, densities[row], mean, mode, limits.T, level, title, ax)
 
 
-def _curve(grid_posterior, row, latents, p, mean, mode, level, title, ax) -> PosteriorCurve:
+def _curve(grid_posterior, row, latents, p, mean, mode, limits, level, title, ax) -> PosteriorCurve:
     order = np.argsort(latents[:, 0])
     z, p = latents[order, 0], p[order]
     low, high = host(grid_posterior.credible_interval(level), float)[row, 0]
+    inside = np.concatenate([[low], z[(z > low) & (z < high)], [high]])
     ax = axes_of(ax, (8, 4.5))
     (line,) = ax.plot(z, p, color=COLORS[0], lw=1.8, label="p(z | x)")
-    inside = np.concatenate([[low], z[(z > low) & (z < high)], [high]])
-    area = ax.fill_between(
-        inside, np.interp(inside, z, p), color=COLORS[0], alpha=0.2, lw=0, label=f"{100 * level:g} % interval"
-    )
-    (middle,) = ax.plot(
-        [mean[0]] * 2, [0, np.interp(mean[0], z, p)], color=COLORS[1], ls="--", lw=1.8, label=f"mean, {mean[0]:.3g}"
-    )
+    look = {"color": COLORS[0], "alpha": 0.2, "lw": 0}
+    area = ax.fill_between(inside, np.interp(inside, z, p), label=f"{100 * level:g} % interval", **look)
+    middle = ax.axvline(mean[0], color=COLORS[1], ls="--", lw=1.8, label=f"mean, {mean[0]:.3g}")
     look = {"color": COLORS[2], "ms": 8, "mec": "w", "clip_on": False, "zorder": 4}
     (top,) = ax.plot(mode[0], np.interp(mode[0], z, p), "D", label=f"mode, {mode[0]:.3g}", **look)
-    ax.set(xlabel="z", ylabel="density p(z | x)", xlim=(z[0], z[-1]), ylim=(0, None))
+    ax.set(xlabel="z", ylabel="density p(z | x)", ylim=(0, None))
+    if limits[0, 0] < limits[0, 1]:
+        ax.set_xlim(limits[0])
     finish(ax, title)
     return PosteriorCurve(ax, line, middle, top, area)
 
 
-def _map(grid_posterior, row, latents, p, mean, mode, level, title, ax) -> PosteriorMap:
+def _map(grid_posterior, row, latents, p, mean, mode, limits, level, title, ax) -> PosteriorMap:
     region = host(grid_posterior.credible_region(level))[row]
     ax = axes_of(ax, (6.8, 5.5))
     shown = ax.tripcolor(*latents.T, p, shading="gouraud", cmap="viridis", rasterized=True)
@@ -112,5 +116,7 @@ def _map(grid_posterior, row, latents, p, mean, mode, level, title, ax) -> Poste
     (middle,) = ax.plot(*mean, "o", color=COLORS[1], ms=8, label="mean", **look)
     (top,) = ax.plot(*mode, "D", color="w", ms=8, label="mode", **look)
     ax.set(xlabel="$z_1$", ylabel="$z_2$")
+    if (limits[:, 0] < limits[:, 1]).all():
+        ax.set(xlim=limits[0], ylim=limits[1])
     finish(ax, title)
     return PosteriorMap(ax, shown, bar, middle, top, border)

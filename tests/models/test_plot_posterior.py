@@ -84,6 +84,29 @@ def test_map(surface):
     np.testing.assert_allclose(radii, np.sqrt(-2 * np.log(0.05) * 0.1), rtol=0.05)
 
 
+def test_model_of_a_grid():
+    """From the estimator: its densities on a mesh, posterior, draws and losses."""
+    model = lvm.GridLatentModel(lambda z: np.hstack([z, z**2]), 0.04, grid=np.linspace(-3, 3, 201))
+    found = model.posterior([[0.5, 0.3], [-1.0, 1.0]])
+    artist = plot.posterior(found, 1)
+    np.testing.assert_array_equal(artist.density.get_ydata(), found.density[1])
+    np.testing.assert_array_equal(artist.mean.get_xdata(), found.mean[1].repeat(2))
+    ends = artist.interval.get_paths()[0].vertices[:, 0]
+    np.testing.assert_allclose([ends.min(), ends.max()], found.credible_interval(0.95)[1, 0])
+    low, high = artist.axes.get_xlim()
+    assert -3 <= low < ends.min() and ends.max() < high <= 3
+    X = model.sample(30, rng=0)
+    for draw in (plot.density, plot.contours):
+        assert len(draw(model, (-3, 3), (-1, 4), samples=X, n=20).samples.get_xdata()) == 30
+    shown = np.asarray(plot.density(model, (-3, 3), (-1, 4), n=20).map.get_array()).ravel()
+    grid = lvm.grids.mesh(np.linspace(-3, 3, 20), np.linspace(-1, 4, 20), indexing="xy")
+    np.testing.assert_allclose(shown, np.exp(model.log_density(grid.points)), rtol=1e-10)
+    model.fit(X)
+    losses = plot.loss_curve(model)
+    np.testing.assert_array_equal(losses.line.get_ydata(), model.loss_curve_)
+    assert losses.axes.get_ylabel() == "$-$log p(x) (nats a row)"
+
+
 def test_errors(curve, surface):
     with pytest.raises(ValueError, match="row 1 has no posterior"):
         plot.posterior(curve, 1)
