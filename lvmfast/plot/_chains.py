@@ -128,7 +128,7 @@ def pairs(model, which=None, *, truth=None, title=None, ax=None) -> Pairs:
                 points[i, j] = ax.scatter(flat[some, j], flat[some, i], c=iterations[some], **look)
             if truth is not None:
                 _mark(ax, truth[j], None if i == j else truth[i])
-            ax.locator_params(axis="x", nbins=4)
+            ax.locator_params(axis="x", nbins=3)
             ax.label_outer()
             if i == k - 1:
                 ax.set_xlabel(names[j])
