@@ -5,7 +5,7 @@ Every module of this package without an underscore in front of its name is a dem
 
     DEMO = Demo("what it shows, in a line", "title of the text that it walks through", seconds on two cores)
     add_arguments(parser)    only where it has arguments beside output, seed and quiet; without defaults
-    run(*, output, seed=0, quiet=False, ...)    does it, and has the defaults
+    run(*, output, seed=0, quiet=False, ...)    does it, and has the defaults; no seed where nothing is random
 
 and is listed, run and tested from then on.
 """
@@ -58,21 +58,27 @@ def add_commands(demo) -> None:
         description = f"{about.summary}. After: {about.reference}."
         parser = commands.add_parser(name, help=about.summary, description=description)
         text = f"folder for the pictures (default: {FOLDER}/{name})"
+        options = inspect.signature(module.run).parameters
         _add_common(parser, f"{FOLDER}/{name}", text, "print nothing")
+        if "seed" in options:
+            _add_seed(parser)
         if hasattr(module, "add_arguments"):
             module.add_arguments(parser)
-        options = inspect.signature(module.run).parameters.values()
-        parser.set_defaults(**{o.name: o.default for o in options if o.default is not o.empty})
+        parser.set_defaults(**{k: o.default for k, o in options.items() if o.default is not o.empty})
         parser.set_defaults(function=run, module=module)
     every = commands.add_parser("all", help="all of them, one after the other", description=run_all.__doc__)
     _add_common(every, FOLDER, f"folder for a folder of each (default: {FOLDER})", "print a line for each and no more")
+    _add_seed(every)
     every.set_defaults(function=run_all, seed=0)
 
 
 def _add_common(parser, folder: str, output: str, quiet: str) -> None:
     parser.add_argument("--output", default=folder, metavar="FOLDER", help=output)
-    parser.add_argument("--seed", type=int, metavar="N", help="of all that is random (default: %(default)s)")
     parser.add_argument("--quiet", action="store_true", help=quiet)
+
+
+def _add_seed(parser) -> None:
+    parser.add_argument("--seed", type=int, metavar="N", help="of all that is random (default: %(default)s)")
 
 
 def add_data(parser) -> None:
@@ -111,7 +117,8 @@ def run_all(output=FOLDER, seed=0, quiet=False) -> int:
             print(f"== {name}: {module.DEMO.summary}", flush=True)
         started = time.perf_counter()
         try:
-            module.run(output=Path(output) / name, seed=seed, quiet=quiet)
+            random = {"seed": seed} if "seed" in inspect.signature(module.run).parameters else {}
+            module.run(output=Path(output) / name, quiet=quiet, **random)
         except Exception as error:
             failed.append(name)
             print(f"lvmfast: {name}: {type(error).__name__}: {error}", file=sys.stderr)

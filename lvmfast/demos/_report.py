@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
-__all__ = ["finish"]
+__all__ = ["aligned", "fastest", "finish", "seconds"]
 
 HEADS = ("here", "the text")
 
@@ -54,3 +55,20 @@ def aligned(numbers: dict) -> list[str]:
         ours, theirs = value if isinstance(value, tuple) else (value, "")
         lines.append(f"{name:<{first}}{ours:<{second}}{theirs}".rstrip())
     return lines
+
+
+def fastest(function, budget: float = 0.1) -> float:
+    """Seconds of the fastest of some calls, the first of which is not counted: two or more, while the budget lasts."""
+    function()
+    times, begun = [], time.perf_counter()
+    while len(times) < 2 or time.perf_counter() - begun < budget:
+        started = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def seconds(value: float) -> str:
+    """A time with three digits, in s, ms or µs."""
+    unit, factor = next((u, f) for u, f in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)) if value * f >= 1 or u == "µs")
+    return f"{value * factor:.3g} {unit}"

@@ -108,7 +108,7 @@ def run(*, output, seed=0, n=5000, max_iter=60, quiet=False) -> dict:
         "correlation of the base": (f"{(p_x.scale_tril @ p_x.scale_tril.T)[0, 1]:g}", f"{RHO}"),
         "draws in the pictures": (f"{len(x):,}", "1,000"),
         "log |det dG^-1/dy|, largest on a grid": (f"{np.abs(p_y.bijector.inverse_log_det(points)).max():g}", "0"),
-        "density there, largest difference from the closed form": "",
+        "density on the grid, largest difference from the closed form": "",
     }
     bijectors = {
         "Banana()": Banana(),
