@@ -95,7 +95,7 @@ def notebook_density(points, quiet: bool) -> np.ndarray:
 
 
 def modes(posterior) -> np.ndarray:
-    """Indices of latents denser than both neighbours, the densest first, down to a hundredth of the greatest density."""
+    """Indices of latents denser than both neighbours, densest first, down to a hundredth of the greatest density."""
     density = posterior.density[0]
     inner = np.flatnonzero((density[1:-1] > density[:-2]) & (density[1:-1] >= density[2:])) + 1
     inner = inner[density[inner] > 0.01 * density.max()]
