@@ -40,7 +40,7 @@ class Mesh:
                 raise ValueError(f"axes[{k}] must have shape (n,) with n >= 1, got {array.shape}")
         xp, dtype = _backend.namespace(*arrays), common_dtype(*arrays)
         device = "cpu" if xp is np else "cuda"
-        self.axes = tuple(xp.ascontiguousarray(_backend.to_device(array, device), dtype=dtype) for array in arrays)
+        self.axes = tuple(xp.array(_backend.to_device(array, device), dtype=dtype, order="C") for array in arrays)
         self.indexing = indexing
         self.ndim = len(arrays)
         self.shape = tuple(len(self.axes[k]) for k in self.order)

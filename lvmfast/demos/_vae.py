@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,14 @@ from lvmfast.demos._report import finish
 from lvmfast.grids import prior_grid
 
 FULL = (60_000, 70_000)  # training digits, all digits: MNIST's own split
+
+
+class Text(NamedTuple):
+    """What a text says of its fit to all digits."""
+
+    epochs: int
+    time: str = ""
+    bounds: tuple[float, ...] = ()  # of held-out digits after every epoch
 
 
 def load_digits(data=None):
@@ -24,7 +33,7 @@ def load_digits(data=None):
     return (images[:n_train], labels[:n_train]), (images[n_train:], labels[n_train:])
 
 
-def run_digits(model, X, X_test, labels, *, output, edge, side, reference, quiet) -> dict:
+def run_digits(model, X, X_test, labels, *, output, edge, side, text, quiet) -> dict:
     """Fit, say what came out and write the pictures to ``output``; returns what was measured.
 
     Parameters
@@ -34,8 +43,7 @@ def run_digits(model, X, X_test, labels, *, output, edge, side, reference, quiet
     labels : ndarray of shape (n_test,)
     edge, side : float, int
         The manifold is decoded at norm.ppf of ``side`` numbers from edge to 1 - edge, for both latents.
-    reference : str
-        What the text reached, in words.
+    text : Text
     """
     begun = time.perf_counter()
     model.fit(X, validation_data=X_test)
@@ -52,13 +60,16 @@ def run_digits(model, X, X_test, labels, *, output, edge, side, reference, quiet
     evidence = model.log_likelihood(some, n_samples=100)
     numbers = {
         "parameters of encoder and decoder": f"{model.encoder_.n_parameters:,}, {model.decoder_.n_parameters:,}",
-        f"{len(X):,} digits, {len(bounds)} epochs, {model.n_steps_:,} steps": f"{seconds:.1f} s",
+        "digits to learn from, held out": (f"{len(X):,}, {len(X_test):,}", "60,000, 10,000"),
+        f"epochs, {model.n_steps_:,} steps in all": (str(len(bounds)), str(text.epochs)),
+        "fit": (f"{seconds:.1f} s", text.time),
+        "bound (ELBO) on held-out digits after epoch": "",
     }
     every = next(k for k in (1, 2, 5, 10, 25, 50, len(bounds)) if len(bounds) <= 8 * k)
     for epoch in sorted({1, *range(every, len(bounds), every), len(bounds)}):
-        numbers[f"  bound on {len(X_test):,} held-out digits, epoch {epoch}"] = f"{bounds[epoch - 1]:.2f} nats"
-    numbers["  the text's"] = reference
-    numbers[f"  bound on {len(some)} of them"] = f"{model.score(some):.2f} nats"
+        theirs = f"{text.bounds[epoch - 1]:.2f}" if epoch <= len(text.bounds) else ""
+        numbers[f"  {epoch}"] = (f"{bounds[epoch - 1]:.2f} nats", theirs)
+    numbers[f"bound on {len(some)} of them"] = f"{model.score(some):.2f} nats"
     numbers["  log p(x) of these, importance-weighted, 100 samples"] = f"{np.mean(evidence):.2f} nats"
     return {"model": model, "bounds": bounds, "seconds": seconds} | finish(output, figures, numbers, quiet)
 

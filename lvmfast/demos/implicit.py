@@ -16,16 +16,27 @@ import time
 import numpy as np
 
 from lvmfast import nn, plot
-from lvmfast.cli import EPOCHS
+from lvmfast.demos._registry import Demo, add_data
 from lvmfast.demos._report import finish
 from lvmfast.demos._vae import load_digits
 from lvmfast.demos.bijectors import LIMITS, banana
 from lvmfast.models import DensityRatio, ImplicitModel
 
+DEMO = Demo(
+    "Generators of points and of digits, learned through a density ratio",
+    "Density Ratio Estimation for KL Divergence Minimization between Implicit Distributions",
+    99,
+)
 
-def run(
-    *, output="lvmfast-demo/implicit", seed=0, objective="kl", max_iter=EPOCHS, points=5000, data=None, quiet=False
-) -> dict:
+
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    parser.add_argument("--objective", help="what the generators descend (default: %(default)s)")
+    parser.add_argument("--max-iter", type=int, help="epochs of both fits (default: %(default)s)")
+    add_data(parser)
+
+
+def run(*, output, seed=0, objective="kl", max_iter=120, points=5000, data=None, quiet=False) -> dict:
     """Learn both, say what came out and write the pictures to ``output``; returns what was measured."""
     (train, _), (test, _) = load_digits(data)
     images = (np.concatenate([train, test])[..., None] / 255).astype(np.float32)

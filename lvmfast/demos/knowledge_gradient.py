@@ -16,10 +16,16 @@ from scipy import optimize
 from lvmfast import plot
 from lvmfast._validation import check_integer
 from lvmfast.bayesopt import DiscreteKnowledgeGradient, KnowledgeGradient, minimize
+from lvmfast.demos._registry import Demo
 from lvmfast.demos._report import finish
 from lvmfast.kernels import RBF
 from lvmfast.models import GPR
 
+DEMO = Demo(
+    "Where to observe next: the knowledge gradient step by step, and a loop that follows it",
+    "An Illustrated Guide to the Knowledge Gradient Acquisition Function",
+    99,
+)
 BOUNDS = np.array([[-1.0, 2.0]])
 NOISE = 0.1  # standard deviation
 CANDIDATE = 0.1
@@ -40,7 +46,13 @@ def true_minimum() -> tuple[float, float]:
     return root, float(f(root))
 
 
-def run(*, output="lvmfast-demo/knowledge-gradient", seed=0, n=10, n_calls=15, quiet=False) -> dict:
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    parser.add_argument("--n", type=int, help="observations of the walk (default: %(default)s)")
+    parser.add_argument("--n-calls", type=int, help="observations of the loop (default: %(default)s)")
+
+
+def run(*, output, seed=0, n=10, n_calls=15, quiet=False) -> dict:
     """Walk through it, say what came out and write the pictures to ``output``; returns what was measured."""
     n = check_integer(n, "n", 2)
     rng = np.random.default_rng(seed)
@@ -111,6 +123,8 @@ def table(before, after, drawn, score, exact, best, history) -> dict:
     tau, place = score.predictive_minimum, score.predictive_minimizer[0]
     kernel, result = after.kernel_, history["result"]
     numbers = {
+        "observations": (str(len(after.X_train_)), "10"),
+        "candidate": (f"{CANDIDATE}", "0.1"),
         "log marginal likelihood before": f"{before.log_marginal_likelihood_:.4f} nats, all parameters 1",
         "log marginal likelihood after": f"{after.log_marginal_likelihood_:.4f} nats",
         "  amplitude, lengthscale, noise": f"{kernel.variance**0.5:.4f}, {np.ravel(kernel.lengthscale)[0]:.4f}, "
@@ -121,7 +135,8 @@ def table(before, after, drawn, score, exact, best, history) -> dict:
     for m, outcomes in drawn.items():
         gains = tau - outcomes.minima[0]
         error = f" ± {gains.std(ddof=1) / m**0.5:.6f}" if m > 1 else ""
-        numbers[f"  {m:,} simulated outcome{'s' if m > 1 else ''}"] = f"{gains.mean():.6f}{error}"
+        text = "a picture" if m < 6 else ""
+        numbers[f"  {m:,} simulated outcome{'s' if m > 1 else ''}"] = (f"{gains.mean():.6f}{error}", text)
     numbers["  64 strata of outcomes"] = f"{score([[CANDIDATE]])[0]:.6f}"
     numbers["  exact over 601 points"] = f"{exact([[CANDIDATE]])[0]:.6f}"
     numbers["greatest knowledge gradient"] = f"{best.value:.6f} at {best.x[0]:.6f}"

@@ -9,15 +9,21 @@ precision is 2. It departs from that text in starting several chains, whose agre
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 from scipy.stats import norm
 
 from lvmfast import plot
 from lvmfast._validation import check_rng
+from lvmfast.demos._registry import Demo
+from lvmfast.demos._report import finish
 from lvmfast.models import PolyaGammaLogisticRegression
 
+DEMO = Demo(
+    "Bayesian logistic regression by Pólya-gamma Gibbs sampling, and the probability that it should find",
+    "A Primer on Pólya-gamma Random Variables - Part II: Bayesian Logistic Regression",
+    99,
+)
 P, Q = norm(1.0, 1.0), norm(0.0, 2.0)
 TRUTH = np.array([np.log(2.0) - 0.5, 1.0, -0.375])  # of 1, x, x^2
 
@@ -39,10 +45,14 @@ def class_probability(x) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(Q.logpdf(x) - P.logpdf(x)))
 
 
-def run(*, output="lvmfast-demo/polya-gamma", seed=0, n=128, n_samples=1000, quiet=False) -> dict:
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    parser.add_argument("--n", type=int, help="points (default: %(default)s)")
+    parser.add_argument("--n-samples", type=int, help="iterations of a chain (default: %(default)s)")
+
+
+def run(*, output, seed=0, n=128, n_samples=1000, quiet=False) -> dict:
     """Sample, say what came out and write the pictures to ``output``; returns what was measured."""
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
     X, y = dataset(n, check_rng(seed))
     model = PolyaGammaLogisticRegression(
         prior_precision=2.0,
@@ -58,26 +68,33 @@ def run(*, output="lvmfast-demo/polya-gamma", seed=0, n=128, n_samples=1000, qui
     model.fit(X, y)
     seconds = time.perf_counter() - begun
     x = np.linspace(-5.0, 5.0, 512)
-    pictures = _write_pictures(output, model, X, y, x)
     error = float(np.abs(model.predict_proba(x[:, None])[:, 1] - class_probability(x)).max())
-    if not quiet:
-        _report(model, seconds, error, pictures)
-    return {"model": model, "seconds": seconds, "error": error, "pictures": pictures}
-
-
-def _write_pictures(output: Path, model, X, y, x) -> list[Path]:
     figures = {
         "data": _data(X, y, x),
         "weights": plot.pairs(model.coef_draws_, truth=TRUTH, title="Weights of 1, x, x² (cross: log p / q)").figure,
         "omega": _omega(X, y, model.omega_draws_[0]),
         "probability": plot.classifier(model, x, exact=class_probability, data=(X, y), n_draws=200).figure,
     }
-    pictures = []
-    for name, figure in figures.items():
-        path = output / f"{name}.png"
-        figure.savefig(path, dpi=110)
-        pictures.append(path)
-    return pictures
+    numbers = table(model, seconds, error)
+    return {"model": model, "seconds": seconds, "error": error} | finish(output, figures, numbers, quiet)
+
+
+def table(model, seconds: float, error: float) -> dict:
+    """What was sampled; the weights beside those of log(p/q), which the text's class probability has."""
+    draws = model.coef_draws_
+    numbers = {
+        "points": (str(model.omega_draws_.shape[-1]), "128"),
+        "prior precision": (f"{model.prior_precision:g}", "2"),
+        "chains, iterations of each": ("{}, {:,}".format(*draws.shape[:2]), "1, 1,000"),
+        "sampling": f"{seconds:.2f} s",
+        "posterior of the weights (mean ± standard deviation), and log(p/q)": "",
+    }
+    for k, (power, truth) in enumerate(zip(("1", "x", "x²"), TRUTH, strict=True)):
+        found = f"{draws[..., k].mean():.4f} ± {draws[..., k].std():.4f}"
+        chain = f"R-hat {model.r_hat_[k]:.3f}, {model.ess_[k]:,.0f} effective draws"
+        numbers[f"  of {power}: {chain}"] = (found, f"{truth:.4f}")
+    numbers["class probability on [-5, 5], largest error"] = f"{error:.3f}"
+    return numbers
 
 
 def _data(X, y, x):
@@ -103,13 +120,3 @@ def _omega(X, y, draws):
     axes[1].set_xlabel("$x_n$")
     figure.colorbar(dots, ax=axes, label="iteration").solids.set(alpha=1)
     return figure
-
-
-def _report(model, seconds, error, pictures) -> None:
-    chains, draws, _ = model.coef_draws_.shape
-    print(f"{chains} chains of {draws} iterations in {seconds:.2f} s; weights of 1, x, x²:")
-    print(model.summary())
-    print("log p/q has the weights " + ", ".join(f"{b:.4f}" for b in TRUTH))
-    print(f"largest error of the class probability on [-5, 5]: {error:.3f}")
-    for path in pictures:
-        print(f"wrote {path}")
