@@ -22,13 +22,15 @@ MOST, MARGIN = 0.999, 0.5  # shown: the box of the region that holds so much, an
 
 
 class PosteriorCurve(NamedTuple):
-    """``axes``, the ``density``, the ``mean`` (a vertical line), the ``mode`` and the ``interval``, an area."""
+    """``axes``, the ``density``, the ``mean`` (a vertical line), the ``mode``, the ``interval`` with equal tails (a
+    bar) and the ``region`` of the densest latents (an area)."""
 
     axes: Axes
     density: Line2D
     mean: Line2D
     mode: Line2D
-    interval: FillBetweenPolyCollection
+    interval: Line2D
+    region: FillBetweenPolyCollection
     figure = figure_of
 
 
@@ -45,8 +47,8 @@ class PosteriorMap(NamedTuple):
 
 
 def posterior(grid_posterior, row=0, *, level=0.95, title=None, ax=None) -> PosteriorCurve | PosteriorMap:
-    """``p(z | x)`` of one row: a curve with its mean, mode and credible interval, or of two latents a map with both
-    and the border of the highest-density region.
+    """``p(z | x)`` of one row: a curve with mean, mode, credible interval and highest-density region, or of two
+    latents a map with mean, mode and the border of that region.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ def posterior(grid_posterior, row=0, *, level=0.95, title=None, ax=None) -> Post
     row : int, default=0
         Which row of the X that it was asked for.
     level : float in (0, 1), default=0.95
-        Probability of the interval (equal tails) or region.
+        Probability of the interval and of the region.
     title : str, optional
     ax : matplotlib axes, optional
 
@@ -88,19 +90,22 @@ def _curve(grid_posterior, row, latents, p, mean, mode, limits, level, title, ax
     order = np.argsort(latents[:, 0])
     z, p = latents[order, 0], p[order]
     low, high = host(grid_posterior.credible_interval(level), float)[row, 0]
-    inside = np.concatenate([[low], z[(z > low) & (z < high)], [high]])
+    region = host(grid_posterior.credible_region(level))[row, order]
     ax = axes_of(ax, (8, 4.5))
     (line,) = ax.plot(z, p, color=COLORS[0], lw=1.8, label="p(z | x)")
     look = {"color": COLORS[0], "alpha": 0.2, "lw": 0}
-    area = ax.fill_between(inside, np.interp(inside, z, p), label=f"{100 * level:g} % interval", **look)
+    area = ax.fill_between(z, p, where=region, label=f"{100 * level:g} %, densest", **look)
+    height = 1.08 * p.max()
+    look = {"color": COLORS[1], "lw": 1.6, "ms": 10}
+    (bar,) = ax.plot([low, high], [height, height], "|-", label=f"{100 * level:g} %, equal tails", **look)
     middle = ax.axvline(mean[0], color=COLORS[1], ls="--", lw=1.8, label=f"mean, {mean[0]:.3g}")
     look = {"color": COLORS[2], "ms": 8, "mec": "w", "clip_on": False, "zorder": 4}
     (top,) = ax.plot(mode[0], np.interp(mode[0], z, p), "D", label=f"mode, {mode[0]:.3g}", **look)
-    ax.set(xlabel="z", ylabel="density p(z | x)", ylim=(0, None))
+    ax.set(xlabel="z", ylabel="density p(z | x)", ylim=(0, 1.15 * p.max()))
     if limits[0, 0] < limits[0, 1]:
         ax.set_xlim(limits[0])
     finish(ax, title)
-    return PosteriorCurve(ax, line, middle, top, area)
+    return PosteriorCurve(ax, line, middle, top, bar, area)
 
 
 def _map(grid_posterior, row, latents, p, mean, mode, limits, level, title, ax) -> PosteriorMap:

@@ -62,10 +62,11 @@ def test_curve(curve):
     np.testing.assert_array_equal(artist.density.get_xydata(), np.column_stack([curve.latents, curve.density[0]]))
     np.testing.assert_array_equal(artist.mean.get_xdata(), [0.5, 0.5])
     np.testing.assert_allclose(artist.mode.get_xydata(), [[0.5, norm(0.5, 0.3).pdf(0.5)]])
-    ends = artist.interval.get_paths()[0].vertices[:, 0]
-    np.testing.assert_allclose([ends.min(), ends.max()], norm(0.5, 0.3).interval(0.9))
+    np.testing.assert_allclose(artist.interval.get_xdata(), norm(0.5, 0.3).interval(0.9))
+    ends = artist.region.get_paths()[0].vertices[:, 0]
+    np.testing.assert_allclose([ends.min(), ends.max()], norm(0.5, 0.3).interval(0.9), atol=0.01)
     words = [t.get_text() for t in artist.axes.get_legend().get_texts()]
-    assert words == ["p(z | x)", "90 % interval", "mean, 0.5", "mode, 0.5"]
+    assert words == ["p(z | x)", "90 %, densest", "90 %, equal tails", "mean, 0.5", "mode, 0.5"]
 
 
 def test_curve_of_latents_in_any_order(curve):
@@ -91,8 +92,8 @@ def test_model_of_a_grid():
     artist = plot.posterior(found, 1)
     np.testing.assert_array_equal(artist.density.get_ydata(), found.density[1])
     np.testing.assert_array_equal(artist.mean.get_xdata(), found.mean[1].repeat(2))
-    ends = artist.interval.get_paths()[0].vertices[:, 0]
-    np.testing.assert_allclose([ends.min(), ends.max()], found.credible_interval(0.95)[1, 0])
+    ends = artist.interval.get_xdata()
+    np.testing.assert_array_equal(ends, found.credible_interval(0.95)[1, 0])
     low, high = artist.axes.get_xlim()
     assert -3 <= low < ends.min() and ends.max() < high <= 3
     X = model.sample(30, rng=0)
