@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from lvmfast._validation import check_integer
 from lvmfast.plot._curves import as_points
-from lvmfast.plot._figure import COLORS, as_inputs, axes_of, figure_of, finish, host, next_style
+from lvmfast.plot._figure import COLORS, ask, axes_of, figure_of, finish, host, next_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,10 +78,10 @@ def classifier(model, x, *, exact=None, data=None, n_draws=0, title=None, ax=Non
         lines = tuple(ax.plot(x, p[:, 1], color=color, lw=2, ls=style, label=label))
         ax.set_ylabel(f"p(y = {classes[1]} | x)")
     else:
-        styles = []
-        for k, label in enumerate(classes):
-            styles.append(ax.plot(x, p[:, k], color=COLORS[k % len(COLORS)], lw=2, label=f"y = {label}")[0])
-        lines = tuple(styles)
+        colors = [COLORS[k % len(COLORS)] for k in range(len(classes))]
+        lines = tuple(
+            ax.plot(x, p[:, k], color=colors[k], lw=2, label=f"y = {label}")[0] for k, label in enumerate(classes)
+        )
         ax.set_ylabel("p(y | x)")
     band = None
     if interval is not None:
@@ -97,7 +97,7 @@ def _probabilities(model, x):
     """(m, K), and the classes."""
     if hasattr(model, "predict_proba"):
         classes = list(host(getattr(model, "classes_", (0, 1))))
-        return host(model.predict_proba(as_inputs(model, x[:, None])), float), classes
+        return ask(model, "predict_proba", x[:, None]), classes
     if hasattr(model, "fit"):
         raise TypeError(f"model must have predict_proba(X), got {type(model).__name__}; fit a classifier")
     p = host(model, float)
@@ -108,13 +108,12 @@ def _probabilities(model, x):
 
 def _interval(model, x):
     """Low and high probabilities of the second class, and what they are; None where the model has no posterior."""
-    inputs = as_inputs(model, x[:, None])
     if hasattr(model, "coef_draws_"):
-        draws = host(model.predict_proba(inputs, per_draw=True), float)[..., 1].reshape(-1, len(x))
+        draws = ask(model, "predict_proba", x[:, None], per_draw=True)[..., 1].reshape(-1, len(x))
         return np.quantile(draws, (0.025, 0.975), axis=0), "95 % of the draws"
     if not hasattr(model, "predict_f"):
         return None
-    mean, variance = (host(part, float) for part in model.predict_f(inputs))
+    mean, variance = ask(model, "predict_f", x[:, None])
     if mean.ndim > 1:
         return None
     ends = mean + np.array([[-2.0], [2.0]]) * np.sqrt(variance)
@@ -127,7 +126,7 @@ def _paths(model, x, n_draws):
     """Iterations (k,) and probabilities (k, m) of single draws."""
     if not hasattr(model, "coef_draws_"):
         raise ValueError("n_draws must be 0 for a model without draws of its coefficients; fit with method='gibbs'")
-    draws = host(model.predict_proba(as_inputs(model, x[:, None]), per_draw=True), float)[..., 1]
+    draws = ask(model, "predict_proba", x[:, None], per_draw=True)[..., 1]
     chains, length, _ = draws.shape
     some = np.unique(np.linspace(0, length - 1, max(1, min(length, n_draws // chains))).astype(int))
     return np.tile(some + 1, chains), draws[:, some].reshape(-1, len(x))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lvmfast.plot._figure import as_inputs, axes_of, figure_of, finish, host, next_style
+from lvmfast.plot._figure import ask, axes_of, figure_of, finish, host, next_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -116,7 +116,7 @@ def ratio(model, x, *, exact=None, log=False, title=None, ax=None) -> Curves:
 
 def _log_ratio(source, x: np.ndarray) -> np.ndarray:
     if hasattr(source, "log_ratio"):
-        return host(source.log_ratio(as_inputs(source, x[:, None])), float)
+        return ask(source, "log_ratio", x[:, None])
     if callable(source):
         return host(source(x), float)
     if hasattr(source, "fit"):

@@ -8,7 +8,7 @@ import numpy as np
 
 from lvmfast._validation import check_integer
 from lvmfast.grids import mesh
-from lvmfast.plot._figure import as_inputs, axes_of, figure_of, finish, host
+from lvmfast.plot._figure import COLORS, ask, axes_of, figure_of, finish, host
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def density(model, xlim, ylim, *, samples=None, n=200, title=None, ax=None) -> D
     TypeError, ValueError
         If the model has no densities, or they or ``samples`` have another shape or are NaN.
     """
-    x, y, values = log_densities(model, xlim, ylim, n)
+    x, y, values = _log_densities(model, xlim, ylim, n)
     samples = _as_samples(samples)
     ax = axes_of(ax, (6.8, 5.5))
     with np.errstate(over="ignore"):
@@ -123,7 +123,7 @@ def contours(
     shares = np.asarray(shares, dtype=float)
     if shares.ndim != 1 or not len(shares) or not np.all((shares > 0) & (shares < 1)):
         raise ValueError(f"shares must lie in (0, 1), got {shares.tolist()}")
-    x, y, values = log_densities(model, xlim, ylim, n)
+    x, y, values = _log_densities(model, xlim, ylim, n)
     samples = _as_samples(samples)
     values = np.exp(values - values.max())
     descending = np.sort(values, axis=None)[::-1]
@@ -134,11 +134,11 @@ def contours(
     if filled:
         between = ax.contourf(x, y, values, [*levels, max(1.0, levels[-1] * (1 + 1e-9))], cmap="Blues")
     lines = ax.contour(x, y, values, levels, colors="k", linewidths=0.7)
-    points = _place(ax, samples, xlim, ylim, title, {"color": "#D55E00", "mew": 0, "ms": 3, "alpha": 0.6})
+    points = _place(ax, samples, xlim, ylim, title, {"color": COLORS[1], "mew": 0, "ms": 3, "alpha": 0.6})
     return Contours(ax, lines, between, points)
 
 
-def log_densities(model, xlim, ylim, n):
+def _log_densities(model, xlim, ylim, n):
     """Both axes, and log densities (len(y), len(x)) at their points."""
     limits = {"xlim": xlim, "ylim": ylim}
     for name, limit in limits.items():
@@ -156,9 +156,10 @@ def log_densities(model, xlim, ylim, n):
     else:
         grid = mesh(np.linspace(*xlim, n), np.linspace(*ylim, n), indexing="xy")
         x, y = grid.axes
-        # A model that knows a mesh from scattered points is faster on it.
-        points = grid if method == "log_density" else as_inputs(model, grid.points)
-        values = host((model if method is None else getattr(model, method))(points), float)
+        if method is None:
+            values = host(model(grid.points), float)
+        else:  # a model that knows a mesh from scattered points is faster on it
+            values = ask(model, method, grid if method == "log_density" else grid.points)
         if values.shape != (len(grid),):
             raise ValueError(f"log densities must be one number for each of {len(grid)} points, got {values.shape}")
         values = grid.reshape(values)

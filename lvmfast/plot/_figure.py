@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from lvmfast import _backend
 
-__all__ = ["COLORS", "as_inputs", "axes_grid", "axes_of", "figure_of", "finish", "host", "new_figure", "next_style"]
+__all__ = ["COLORS", "ask", "axes_grid", "axes_of", "figure_of", "finish", "host", "new_figure", "next_style"]
 
 # Told apart by colour-blind eyes: M. Okabe & K. Ito, "Color universal design" (2008).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -100,6 +102,13 @@ def host(values, dtype=None) -> np.ndarray:
     return np.asarray(_backend.to_numpy(values), dtype=dtype)
 
 
-def as_inputs(model, x: np.ndarray):
-    """Inputs where the model takes them, which is where its training data were."""
-    return _backend.to_device(x, "cuda" if getattr(model, "_on_gpu", False) else "cpu")
+def ask(model, method: str, x, **options):
+    """What a method of a model says of rows or a mesh, in float64 of NumPy.
+
+    The rows are put where the model's own were; their columns need no names.
+    """
+    on_gpu = getattr(model, "_on_gpu", False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "X does not have valid feature names")
+        answer = getattr(model, method)(_backend.to_device(x, "cuda") if on_gpu else x, **options)
+    return tuple(host(part, float) for part in answer) if isinstance(answer, tuple) else host(answer, float)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from lvmfast.models import GPR, SGPR, SVGP, PolyaGammaGPClassifier
 from lvmfast.models._svgp_predictions import IDENTITY
 from lvmfast.plot._classifier import classifier
 from lvmfast.plot._curves import as_points
-from lvmfast.plot._figure import as_inputs, axes_of, figure_of, finish, host, next_style
+from lvmfast.plot._figure import ask, axes_of, figure_of, finish, host, next_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -76,7 +77,7 @@ def gp(
     if not arrays:
         _check(model)
     if data is None and hasattr(model, "y_train_"):
-        data = model.X_train_, model.y_train_
+        data = model.X_train_, host(model.y_train_).reshape(len(model.y_train_), -1)[:, 0]
     if data is not None:
         data = _column(data[0], "the X of data"), host(data[1])
         if data[1].shape != data[0].shape:
@@ -110,9 +111,8 @@ def _regression(model, x, data, include_noise, label, ax):
             raise ValueError(f"mean and std must have shape {x.shape}, got {mean.shape} and {std.shape}")
         of = ""
     else:
-        inputs = as_inputs(model, x[:, None])
-        answers = model.predict(inputs, return_std=True, include_noise=include_noise)
-        mean, std = (host(part, float).reshape(len(x), -1) for part in answers)
+        answers = ask(model, "predict", x[:, None], return_std=True, include_noise=include_noise)
+        mean, std = (part.reshape(len(x), -1) for part in answers)
         if mean.shape[1] != 1:
             raise ValueError(f"model must have one output, got {mean.shape[1]}; pass (mean, std) of one of them and x")
         mean, std = mean[:, 0], std[:, 0]
@@ -133,8 +133,9 @@ def _regression(model, x, data, include_noise, label, ax):
 
 def _check(model) -> None:
     """Raise unless it is a fitted Gaussian process of one input, and of two classes where it has classes."""
-    if not hasattr(model, "predict_f") and not hasattr(model, "predict"):
-        raise TypeError(f"model must be a fitted Gaussian process or (mean, std), got {type(model).__name__}")
+    if not isinstance(model, (GPR, SGPR, SVGP, PolyaGammaGPClassifier)):
+        kinds = "a fitted GPR, SGPR, SVGP or PolyaGammaGPClassifier, or (mean, std)"
+        raise TypeError(f"model must be {kinds}, got {type(model).__name__}")
     check_is_fitted(model)
     if model.n_features_in_ != 1:
         raise ValueError(f"model must have one input, got {model.n_features_in_}; use lvmfast.plot.contours or density")

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from lvmfast.grids import Mesh, latent_grid, prior_grid
-from lvmfast.plot._figure import COLORS, as_inputs, axes_of, figure_of, host
+from lvmfast.plot._figure import COLORS, ask, axes_of, figure_of, host
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -202,14 +202,13 @@ def _default_grid(model) -> Mesh:
 
 
 def _decoded(model, grid: Mesh) -> np.ndarray:
-    decode = getattr(model, "inverse_transform", getattr(model, "generate", None))
-    if decode is None and hasattr(model, "fit"):
-        raise TypeError(f"model must have inverse_transform or generate, got {type(model).__name__}")
-    decode = model if decode is None else decode
-    if not callable(decode):
-        return host(decode)
     points = np.asarray(host(grid.points), getattr(model, "dtype", None))
-    return host(decode(as_inputs(model, points)))
+    for method in ("inverse_transform", "generate"):
+        if hasattr(model, method):
+            return ask(model, method, points)
+    if hasattr(model, "fit"):
+        raise TypeError(f"model must have inverse_transform or generate, got {type(model).__name__}")
+    return host(model(points) if callable(model) else model, float)
 
 
 def _shape_of_images(found: tuple, image_shape) -> tuple[int, int]:

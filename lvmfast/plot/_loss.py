@@ -85,7 +85,7 @@ def loss_curve(model, quantity=None, *, label=None, xlabel=None, ylabel=None, ti
             raise ValueError(f"losses must have shape (n,) with n >= 1, got {found.values.shape}")
     ax = axes_of(ax, (8, 4.5))
     x = found.every * np.arange(1, len(found.values) + 1)
-    line = _draw(ax, x, found.values, label or (found.held_out is not None and "fit"))
+    line = _draw(ax, x, found.values, "fit" if label is None and found.held_out is not None else label)
     held_out = None
     if found.held_out is not None:
         every = x[-1] / len(found.held_out)
@@ -101,7 +101,7 @@ def loss_curve(model, quantity=None, *, label=None, xlabel=None, ylabel=None, ti
 def _draw(ax, x, y, label):
     color, style = next_style(ax)
     alone = {"marker": "o"} if len(x) == 1 else {}
-    return ax.plot(x, y, color=color, ls=style, lw=1.6, label=label or None, **alone)[0]
+    return ax.plot(x, y, color=color, ls=style, lw=1.6, label=label, **alone)[0]
 
 
 def _chosen(model, quantity) -> Recorded:
@@ -138,12 +138,12 @@ def _sgpr(model) -> dict:
 
 
 def _svgp(model) -> dict:
-    check = ("check", 1) if model.eval_every is None else ("step", model.eval_every)
+    xlabel, every = ("check", 1) if model.eval_every is None else ("step", model.eval_every)
     density = "held-out log density (nats a row)"
     return {
         "elbo": Recorded(host(model.elbo_curve_), "step", "ELBO, estimate of a step (nats)"),
         "loss": Recorded(host(model.loss_curve_), "step", "$-$(ELBO + log prior) per row (nats)"),
-        "validation": Recorded(host(model.validation_curve_), check[0], density, every=check[1]),
+        "validation": Recorded(host(model.validation_curve_), xlabel, density, every=every),
     }
 
 

@@ -79,6 +79,15 @@ def test_gp_range_noise_and_names(gpr, data):
     assert artist.band.get_label() == "exact ± 2σ of y"
 
 
+def test_names_of_columns(data, labels):
+    """Those of a data frame: on the axis, and no warning that numbers have none."""
+    model = lvm.GPR(lvm.kernels.RBF(), optimizer=None).fit(*data)
+    classifier = lvm.PolyaGammaGPClassifier(lvm.kernels.RBF(), optimize=False).fit(data[0], labels)
+    for fitted in (model, classifier):
+        fitted.feature_names_in_ = np.array(["time"], dtype=object)
+        assert plot.gp(fitted, x).axes.get_xlabel() == "time"
+
+
 def test_gp_with_inducing_inputs(data):
     model = lvm.SGPR(inducing=5, max_iter=5, random_state=0, tol=1e3).fit(*data)
     artist = drawn_on(lambda ax: plot.gp(model, data=data, ax=ax))

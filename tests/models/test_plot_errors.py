@@ -54,10 +54,7 @@ ERRORS = {
         "samples must have shape",
     ),
     "gp: two inputs": (lambda m, ax: plot.gp(m["gpr of two inputs"], ax=ax), "must have one input, got 2"),
-    "gp: two outputs": (
-        lambda m, ax: plot.gp(m["gpr of two outputs"], data=(x, x), ax=ax),
-        "must have one output, got 2",
-    ),
+    "gp: two outputs": (lambda m, ax: plot.gp(m["gpr of two outputs"], ax=ax), "must have one output, got 2"),
     "gp: three classes": (lambda m, ax: plot.gp(m["three"], ax=ax), "must have two classes, got 3"),
     "gp: arrays without x": (lambda m, ax: plot.gp((x, x), ax=ax), "x must have shape"),
     "gp: arrays": (lambda m, ax: plot.gp((x, x[1:]), x, ax=ax), "mean and std must have shape"),
@@ -112,6 +109,7 @@ def test_errors(models, name):
     "call",
     [
         lambda: plot.gp(object()),
+        lambda: plot.gp(LinearRegression()),
         lambda: plot.ratio(LinearRegression(), x),
         lambda: plot.classifier(LinearRegression(), x),
         lambda: plot.density(LinearRegression(), unit, unit),
