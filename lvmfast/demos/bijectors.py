@@ -24,7 +24,7 @@ from lvmfast.models import FlowDensity
 DEMO = Demo(
     "A banana-shaped density by a bijector, and by flows that learn it from samples",
     "Building Probability Distributions with the TensorFlow Probability Bijector API",
-    99,
+    7,
 )
 RHO = 0.95
 BASE_LIMITS = (-3.5, 3.5), (-3.5, 3.5)

@@ -23,7 +23,7 @@ from lvmfast.models import DensityRatio
 DEMO = Demo(
     "Two densities told apart by a classifier and by kernels, and divergences from their ratio",
     "Density Ratio Estimation for KL Divergence Minimization between Implicit Distributions",
-    99,
+    6,
 )
 P, Q = Normal(1.0, 1.0), Normal(0.0, 2.0)
 NAMES = {

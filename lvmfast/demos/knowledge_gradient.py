@@ -24,7 +24,7 @@ from lvmfast.models import GPR
 DEMO = Demo(
     "Where to observe next: the knowledge gradient step by step, and a loop that follows it",
     "An Illustrated Guide to the Knowledge Gradient Acquisition Function",
-    99,
+    6,
 )
 BOUNDS = np.array([[-1.0, 2.0]])
 NOISE = 0.1  # standard deviation

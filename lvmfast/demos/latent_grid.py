@@ -25,7 +25,7 @@ from lvmfast.models import GridLatentModel
 DEMO = Demo(
     "A blurred curve in the plane: its density, draws from it, and which latents a point may have",
     "Notebook 17.1: Latent variable models",
-    99,
+    6,
 )
 NOISE = 0.04  # sigma^2
 LATENTS = np.arange(-3.0, 3.0, 0.01)

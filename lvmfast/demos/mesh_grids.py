@@ -22,7 +22,7 @@ from lvmfast.demos._report import fastest, finish, seconds
 DEMO = Demo(
     "Dense and open grids: one relation, and what open ones save in time and memory",
     "NumPy mgrid vs. meshgrid",
-    99,
+    5,
 )
 A, B = np.arange(1, 11, 2), np.arange(-12, -3, 3)
 SUM = [[-11, -8, -5], [-9, -6, -3], [-7, -4, -1], [-5, -2, 1], [-3, 0, 3]]  # as the text prints it

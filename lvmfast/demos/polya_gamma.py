@@ -22,7 +22,7 @@ from lvmfast.models import PolyaGammaLogisticRegression
 DEMO = Demo(
     "Bayesian logistic regression by Pólya-gamma Gibbs sampling, and the probability that it should find",
     "A Primer on Pólya-gamma Random Variables - Part II: Bayesian Logistic Regression",
-    99,
+    4,
 )
 P, Q = norm(1.0, 1.0), norm(0.0, 2.0)
 TRUTH = np.array([np.log(2.0) - 0.5, 1.0, -0.375])  # of 1, x, x^2

@@ -21,7 +21,7 @@ from lvmfast.models import GPR, SGPR, SVGP
 DEMO = Demo(
     "Sparse variational Gaussian processes: regression, classification and minibatches",
     "A Handbook for Sparse Variational Gaussian Processes",
-    99,
+    8,
 )
 
 

@@ -19,7 +19,7 @@ from lvmfast.models import VAE
 DEMO = Demo(
     "A dense variational autoencoder on grey digits",
     "A Tutorial on Variational Autoencoders with a Concise Keras Implementation",
-    99,
+    8,
 )
 EPOCHS = 50
 

@@ -24,7 +24,7 @@ from lvmfast.models import VAE
 DEMO = Demo(
     "A variational autoencoder as a nonlinear factor model, and the curves that it should find",
     "VAE Implementation for Nonlinear Latent Variable Modeling",
-    99,
+    8,
 )
 ROWS, FEATURES, EPOCHS = 200, 100, 200
 
