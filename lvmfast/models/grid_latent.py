@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
 from lvmfast import _backend
@@ -16,6 +16,7 @@ from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import as_float_array, as_matrix, check_callback, check_columns, check_integer, check_positive
 from lvmfast.distributions import Distribution, Normal
 from lvmfast.exceptions import FitInterruptedWarning
+from lvmfast.grids import Mesh
 from lvmfast.models._grid_latent_density import (
     GridDensity,
     checked_points,
@@ -261,11 +262,11 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
 
     def score_samples(self, X):
         """:meth:`log_density`, by scikit-learn's name."""
-        return self.log_density(X)
+        return self.log_density(self._new_rows(X))
 
     def score(self, X, y=None) -> float:
         """The mean of :meth:`log_density`, nats a row."""
-        return float(self.log_density(X).mean())
+        return float(self.score_samples(X).mean())
 
     @_backend.memory_errors
     def transform(self, X):
@@ -280,9 +281,8 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         array of shape (n, q)
             NaN where the density of a row is 0 in floating point.
         """
-        check_columns(X, getattr(self, "feature_names_in_", None))
         density, rule = self._density(), self._rule()
-        X = checked_points(X, density.d)
+        X = checked_points(self._new_rows(X), density.d)
         step, xp = rows_at_once(len(rule.latents)), _backend.namespace(X)
         Z = xp.empty((len(X), self.n_components), X.dtype)
         for i in range(0, len(X), step):
@@ -502,6 +502,10 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         f = getattr(self, "f_", self.f)
         if isinstance(f, Sequential) and f._graph is None:
             raise ValueError("f must be built, f.build(n_components), or the model fitted first")
+        if isinstance(f, Sequential) and f.input_shape != (self.n_components,):
+            raise ValueError(
+                f"f must be a network of latents ({self.n_components},), got one of inputs {f.input_shape}"
+            )
         return f
 
     def _noise(self, d: int):
@@ -532,6 +536,15 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         if self.noise_variance is not None:
             number_or_numbers(self.noise_variance, data.shape[1])
         return data
+
+    def _new_rows(self, X):
+        """X, checked as scikit-learn does where it is not a mesh or on a GPU; infinity has a density."""
+        if isinstance(X, Mesh) or _backend.is_gpu(X):
+            return X
+        floats = {"dtype": (np.float64, np.float32), "ensure_all_finite": False}
+        if not hasattr(self, "n_features_in_"):
+            return check_array(X, **floats)
+        return validate_data(self, X, reset=False, **floats)
 
     def _device(self, X) -> str:
         return _backend.check_device(self.device, X)
