@@ -50,7 +50,8 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
     ----------
     f : callable or lvmfast.nn.Sequential
         From latents (m, q) to their places (m, d) in the data space, or to a tuple of d arrays of m numbers. A network
-        that is not built starts ``fit`` at the plane of the first principal components, another one at its parameters.
+        that is not built starts ``fit`` at the plane of the first principal components (of standardised columns, if
+        each has a noise), another one at its parameters.
     noise_variance : float > 0 or array of shape (d,), optional
         Of all columns, or of each; where ``fit`` starts. Without it ``fit`` starts at the mean squared distance of the
         rows from the nearest ``f(z_k)``.
@@ -337,8 +338,8 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         seed = named_seeds(seed_of(self.random_state), ("network",))["network"]
         f = self.f
         if isinstance(f, Sequential):
-            masses = np.exp(rule.log_masses)
-            f = started(f, self.n_components, data.shape[1], seed, data, rule, masses, device)
+            given = 1.0 if self.noise_variance is None else number_or_numbers(self.noise_variance)
+            f = started(f, self.n_components, seed, data, rule, given, device)
         noise = self._first_noise(data, f, rule)
         objective = self._objective(data, f, rule, noise, device)
         self._run(X, data, objective, first_state(objective.initial(), objective.bounds()), begun)
