@@ -641,5 +641,5 @@ def mixture_vjp(
     x: NDArray[T], centres: NDArray[T], log_weights: NDArray[T], cotangent: NDArray[T] | None, by_x: bool
 ) -> tuple[NDArray[T], NDArray[T] | None, NDArray[T], NDArray[T]]: ...
 def mixture_mesh_log_density(
-    axes: NDArray[np.float64], sizes: Sequence[int], centres: NDArray[np.float64], log_weights: NDArray[np.float64]
+    axes: NDArray[np.float64], sizes: NDArray[np.int64], centres: NDArray[np.float64], log_weights: NDArray[np.float64]
 ) -> NDArray[np.float64]: ...

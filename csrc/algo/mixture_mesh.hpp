@@ -1,8 +1,8 @@
 // The log density of a mixture of spherical normal distributions on a product mesh.
 //
-// Of a point (x_r, x_c), x_c its last coordinate, exp(l_k) = A_rk B_ck: the densities are the matrix product A B^T. A_rk and
-// B_ck are exponentials less the largest of their row. Points that are so far from every centre that the product says little
-// are done one by one.
+// Of a point (x_r, x_c), x_c its last coordinate, exp(l_k) is a product of exp(l_k) at x_r with the log weights and exp(l_k) at
+// x_c without: with the shares A_rk and B_ck of the centres in these two, log p = log (A B^T)_rc + log p_r + log p_c. Points
+// so far from every centre that the matrix product says little are done one by one.
 #pragma once
 
 #include <algorithm>
@@ -19,132 +19,88 @@ struct MeshSizes {
   int64_t size[kMeshAxes], start[kMeshAxes];  // of axis j: how many numbers, and where the first of them is
 };
 
-// Terms of a mesh's points: of the leading coordinates with the log weights, or of the last one.
-struct MeshTerms {
+struct MeshAxes {
   MeshSizes mesh;
-  int64_t m, stride;
-  const double *axes, *centres, *log_weights;  // the axes one after the other; centres (d, stride)
+  const double* axes;  // one after the other
 
-  LVM_HD double square(int64_t j, int64_t at, int64_t k) const {
-    const double e = axes[mesh.start[j] + at] - centres[j * stride + k];
-    return e * e;
-  }
-  LVM_HD double leading(int64_t row, int64_t k) const {
-    if (mesh.d == 2) return log_weights[k] - 0.5 * square(0, row, k);
-    double sum = 0;
-    for (int64_t j = mesh.d - 2; j >= 0; row /= mesh.size[j--]) sum += square(j, row % mesh.size[j], k);
-    return log_weights[k] - 0.5 * sum;
-  }
-  LVM_HD double last(int64_t column, int64_t k) const { return -0.5 * square(mesh.d - 1, column, k); }
-  LVM_HD void point(int64_t at, double* x) const {
-    for (int64_t j = mesh.d - 1; j >= 0; at /= mesh.size[j--]) x[j] = axes[mesh.start[j] + at % mesh.size[j]];
+  // The first d coordinates of point `at` of the mesh of the first d axes, in C order.
+  LVM_HD void point(int64_t at, int64_t d, double* x) const {
+    for (int64_t j = d - 1; j >= 0; at /= mesh.size[j--]) x[j] = axes[mesh.start[j] + at % mesh.size[j]];
   }
 };
 
-struct LargestLeading {
-  MeshTerms terms;
-  double* out;
-  LVM_HD void operator()(int64_t row) const {
-    double most = -INFINITY;
-    for (int64_t k = 0; k < terms.m; ++k) most = max_(terms.leading(row, k), most);
-    out[row] = most;
-  }
-};
-struct LargestLast {
-  MeshTerms terms;
-  double* out;
-  LVM_HD void operator()(int64_t column) const {
-    double most = -INFINITY;
-    for (int64_t k = 0; k < terms.m; ++k) most = max_(terms.last(column, k), most);
-    out[column] = most;
+struct LeadingPoints {
+  MeshAxes mesh;
+  int64_t first;
+  double* x;
+  LVM_HD void operator()(int64_t i) const {
+    const int64_t d = mesh.mesh.d - 1;
+    mesh.point(first + i, d, x + i * d);
   }
 };
 
-constexpr double kMeshLeast = -350;  // exponents below count for nothing: products stay normal numbers
-
-// Exponents of a block of centres from `first`, side by side.
-struct LeadingExponents {
-  MeshTerms terms;
-  int64_t row, first, count;
-  const double* most;
-  double* out;
-  LVM_HD void operator()(int64_t k, int64_t r) const {
-    const double l = terms.leading(row + r, first + k) - most[row + r];
-    out[r * count + k] = l < kMeshLeast ? -INFINITY : l;
-  }
-};
-struct LastExponents {
-  MeshTerms terms;
-  int64_t first, count;
-  const double* most;
-  double* out;
-  LVM_HD void operator()(int64_t k, int64_t c) const {
-    const double l = terms.last(c, first + k) - most[c];
-    out[c * count + k] = l < kMeshLeast ? -INFINITY : l;
-  }
+struct NoLogWeights {
+  int64_t m;
+  double* log_weights;
+  LVM_HD void operator()(int64_t k) const { log_weights[k] = k < m ? 0.0 : -INFINITY; }
 };
 
-constexpr double kMeshTiny = 1e-130;  // exp(-300): what was left out is e^-50 of it for each centre
+// Products smaller than this are not trusted: their terms may have been lost, each at most 1e-308.
+constexpr double kMeshLeast = 1e-200;
 
-// Sums of products to log densities; NaN where they are too small.
+// Matrix products to log densities; NaN where they are too small.
 struct MeshLogarithm {
-  int64_t columns, row;
+  int64_t columns, row, column;  // of the mesh; where the tile begins
   const double *leading, *last;
   double* out;
   LVM_HD void operator()(int64_t c, int64_t r) const {
-    double& value = out[r * columns + c];
-    value = value >= kMeshTiny ? log_(value) + leading[row + r] + last[c] : NAN;
+    double& value = out[(row + r) * columns + column + c];
+    value = value >= kMeshLeast ? log_(value) + (leading[r] + last[c]) : NAN;
   }
 };
 
 template <class Device>
-struct MeshRest;  // done(terms, task, out, n): the points of out that are NaN, one by one; device/c*_mixture.hpp
+struct MeshRest;  // done(mesh, task, out, n): the points of out that are NaN, one by one; device/c*_mixture.hpp
 
 template <class Device>
 class MixtureMesh {
  public:
-  // axes: the numbers of all axes one after the other; centres (m, d); out (mesh in C order).
+  // axes: the numbers of all axes one after the other, at least two; centres (m, d); out (mesh in C order).
   static void log_density(const MeshSizes& mesh, const double* axes, int64_t m, const double* centres, const double* log_weights,
                           double* out) {
-    const int64_t stride = (m + 15) / 16 * 16, columns = mesh.size[mesh.d - 1];
+    const int64_t d = mesh.d, stride = (m + 15) / 16 * 16, columns = mesh.size[d - 1];
     int64_t rows = 1;
-    for (int64_t j = 0; j + 1 < mesh.d; ++j) rows *= mesh.size[j];
-    Scratch placed, squares, most;
-    double* f = placed.reserve((mesh.d + 1) * stride);
-    double* log_w = f + mesh.d * stride;
-    Device::map(stride, PlaceCentre<double>{mesh.d, m, stride, centres, log_weights, f, log_w, squares.reserve(stride)});
-    const MeshTerms terms = {mesh, m, stride, axes, f, log_w};
-    double *leading = most.reserve(rows + columns), *last = leading + rows;
-    Device::map(rows, LargestLeading{terms, leading}, 16);
-    Device::map(columns, LargestLast{terms, last}, 16);
-    const int64_t block = std::min(m, kCentres), tile = std::min(rows, Device::tile_rows(block * int64_t(sizeof(double))));
-    Scratch left, right;
-    double *a = left.reserve(tile * block), *b = right.reserve(columns * block);
-    for (int64_t row = 0; row < rows; row += tile) {
-      const int64_t count = std::min(tile, rows - row);
-      double* to = out + row * columns;
-      for (int64_t first = 0; first < m; first += block) {
-        const int64_t width = std::min(block, m - first);
-        exponentials(width, count, LeadingExponents{terms, row, first, width, leading, a}, a);
-        if (row == 0 || m > block) exponentials(width, columns, LastExponents{terms, first, width, last, b}, b);
-        Device::template Blas<double>::gemm('T', 'N', columns, count, width, 1.0, b, width, a, width, first ? 1.0 : 0.0, to,
-                                            columns);
+    for (int64_t j = 0; j + 1 < d; ++j) rows *= mesh.size[j];
+    Scratch placed, points, left, right, log_p;
+    double* f = placed.reserve((d + 3) * stride);
+    double *log_w = f + d * stride, *squares = log_w + stride, *none = squares + stride;
+    Device::map(stride, PlaceCentre<double>{d, m, stride, centres, log_weights, f, log_w, squares});
+    Device::map(stride, NoLogWeights{m, none});
+    const int64_t most = Device::tile_rows(stride * static_cast<int64_t>(sizeof(double)));
+    const int64_t tall = std::min(rows, most), wide = std::min(columns, most);
+    double *x = points.reserve(tall * (d - 1)), *leading = log_p.reserve(tall + wide), *last = leading + tall;
+    double *a = left.reserve(tall * m), *b = right.reserve(wide * m);
+    for (int64_t column = 0; column < columns; column += wide) {
+      const int64_t across = std::min(wide, columns - column);
+      const double* numbers = axes + mesh.start[d - 1] + column;
+      Rows::run({1, m, stride, f + (d - 1) * stride, none, squares, numbers, nullptr}, {last, nullptr, b, m}, across);
+      for (int64_t row = 0; row < rows; row += tall) {
+        const int64_t count = std::min(tall, rows - row);
+        if (column == 0 || rows > tall) {
+          Device::map(count, LeadingPoints{{mesh, axes}, row, x});
+          Rows::run({d - 1, m, stride, f, log_w, squares, x, nullptr}, {leading, nullptr, a, m}, count);
+        }
+        double* to = out + row * columns + column;
+        Device::template Blas<double>::gemm('T', 'N', across, count, m, 1.0, b, m, a, m, 0.0, to, columns);
+        Device::map_entries(across, count, MeshLogarithm{columns, row, column, leading, last, out});
       }
-      Device::map_entries(columns, count, MeshLogarithm{columns, row, leading, last, to});
     }
-    const MixtureTask<double> task = {mesh.d, m, stride, f, log_w, squares.data(), nullptr, nullptr};
-    MeshRest<Device>::done(terms, task, out, rows * columns);
+    MeshRest<Device>::done({mesh, axes}, {d, m, stride, f, log_w, squares, nullptr, nullptr}, out, rows * columns);
   }
 
  private:
+  using Rows = MixtureRows<Device, double>;
   using Scratch = typename Device::template Scratch<double>;
-  static constexpr int64_t kCentres = 512;
-
-  template <class F>
-  static void exponentials(int64_t width, int64_t rows, const F& f, double* x) {
-    Device::map_entries(width, rows, f);
-    Device::for_parts(width * rows, [&](int64_t begin, int64_t end) { Device::exp(x + begin, x + begin, end - begin); });
-  }
 };
 
 }  // namespace lvm

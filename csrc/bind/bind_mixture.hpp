@@ -86,21 +86,22 @@ void bind_mixture(py::module_& m) {
   using Doubles = DeviceArray<Device, double>;
   m.def(
       "mixture_mesh_log_density",
-      [](const Doubles& axes, const std::vector<int64_t>& sizes, const Doubles& centres, const Doubles& log_weights) {
-        const auto d = static_cast<int64_t>(sizes.size());
+      [](const Doubles& axes, const Array<int64_t>& sizes, const Doubles& centres, const Doubles& log_weights) {
+        check_shape(sizes, {-1}, "sizes");
+        const int64_t d = sizes.size();
         check_shape(centres, {-1, d}, "centres");
         check_shape(log_weights, {centres.shape(0)}, "log_weights");
-        if (d < 1 || d > kMeshAxes || centres.size() == 0) throw py::value_error("a mesh must have 1 to 8 axes, centres a row");
+        if (d < 2 || d > kMeshAxes || centres.size() == 0) throw py::value_error("a mesh must have 2 to 8 axes, centres a row");
         MeshSizes mesh{};
         mesh.d = d;
         std::vector<py::ssize_t> shape;
         int64_t total = 0;
         for (int64_t j = 0; j < d; ++j) {
-          if (sizes[j] < 1) throw py::value_error("every axis of a mesh must have a number");
-          mesh.size[j] = sizes[j];
+          if (sizes.at(j) < 1) throw py::value_error("every axis of a mesh must have a number");
+          mesh.size[j] = sizes.at(j);
           mesh.start[j] = total;
-          total += sizes[j];
-          shape.push_back(sizes[j]);
+          total += mesh.size[j];
+          shape.push_back(mesh.size[j]);
         }
         check_shape(axes, {total}, "axes");
         auto log_p = Views<Device>::template result<double>(shape);

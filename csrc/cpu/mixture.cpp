@@ -12,14 +12,14 @@ template <int D, class T>
 struct PointOfMixture {
   using P = Pack<T>;
   static constexpr int64_t kMost = D ? D : kMixtureFeatures;
-  const MixtureTask<T>& task;
-  int64_t d;
+  const T* centres;
+  int64_t d, stride;
   P x[kMost];
 
-  PointOfMixture(const MixtureTask<T>& task, int64_t i) : task(task), d(D ? D : task.d) {
+  LVM_HD PointOfMixture(const MixtureTask<T>& task, int64_t i) : centres(task.centres), d(D ? D : task.d), stride(task.stride) {
     for (int64_t j = 0; j < d; ++j) x[j] = P(task.x[i * d + j]);
   }
-  LVM_HD P difference(int64_t j, int64_t k) const { return x[j] - P::load(task.centres + j * task.stride + k); }
+  LVM_HD P difference(int64_t j, int64_t k) const { return x[j] - P::load(centres + j * stride + k); }
   LVM_HD P half_distance(int64_t k) const {
     P e = difference(0, k), sum = e * e;
     for (int64_t j = 1; j < d; ++j) {
@@ -34,17 +34,17 @@ struct PointOfMixture {
 template <class T>
 struct ProductsOfPoint {
   using P = Pack<T>;
-  const MixtureTask<T>& task;
-  const T* products;
+  const T *squares, *products;
   P half;
 
-  ProductsOfPoint(const MixtureTask<T>& task, int64_t i) : task(task), products(task.products + i * task.stride) {
+  LVM_HD ProductsOfPoint(const MixtureTask<T>& task, int64_t i)
+      : squares(task.squares), products(task.products + i * task.stride) {
     double sum = 0;
     for (int64_t j = 0; j < task.d; ++j) sum += double(task.x[i * task.d + j]) * double(task.x[i * task.d + j]);
     half = P(static_cast<T>(0.5 * sum));
   }
   LVM_HD P half_distance(int64_t k) const {
-    return max_(half + P::load(task.squares + k) - P::load(products + k), P());
+    return max_(half + P::load(squares + k) - P::load(products + k), P());
   }
 };
 
@@ -55,17 +55,49 @@ LVM_HD T largest(Pack<T> x) {
   return most;
 }
 
-// terms[k] = log_weights_k - distance; the largest.
+constexpr int64_t kTogether = 16;  // a multiple of all widths, of which all strides are multiples
+
+// terms[k] = log_weights_k - distance; the largest. Packs side by side have largest ones of their own: a chain of comparisons
+// would be most of the time.
 template <class Point, class T>
-T fill_terms(const Point& point, const MixtureTask<T>& task, T* terms) {
+LVM_HD T fill_terms(const Point& point, int64_t stride, const T* log_weights, T* terms) {
   using P = Pack<T>;
-  P most(-T(INFINITY));
-  for (int64_t k = 0; k < task.stride; k += P::W) {
-    const P l = P::load(task.log_weights + k) - point.half_distance(k);
-    l.store(terms + k);
-    most = max_(most, l);
+  constexpr int kPacks = kTogether / P::W;
+  P most[kPacks];
+  for (P& one : most) one = P(-T(INFINITY));
+  for (int64_t k = 0; k < stride; k += kTogether) {
+    unroll<kPacks>([&](auto p) LVM_INLINE {
+      const int64_t at = k + p * P::W;
+      const P l = P::load(log_weights + at) - point.half_distance(at);
+      l.store(terms + at);
+      most[p] = max_(most[p], l);
+    });
   }
-  return largest(most);
+  for (int p = 1; p < kPacks; ++p) most[0] = max_(most[0], most[p]);
+  return largest(most[0]);
+}
+
+// exp(x) for x <= 0, where it is a normal number; below it is some number that is smaller than any of these.
+template <class T>
+LVM_HD Pack<T> exp_of_negative(Pack<T> x) {
+  using C = ExpConstants<T>;
+  using V = typename Pack<T>::V;
+  using VI = typename Pack<T>::VI;
+  constexpr T lowest = sizeof(T) == 8 ? T(-707) : T(-86);
+  x = clamp_(x, Pack<T>(lowest), Pack<T>());
+  const V shifted = x.v * T(1.4426950408889634074) + C::magic;
+  const V n = shifted - C::magic;
+  V r = x.v - n * C::ln2_high;
+  r = r - n * C::ln2_low;
+  V p = V{} + T(C::q[C::degree]);
+  unroll<C::degree>([&](auto k) LVM_INLINE { p = p * r + T(C::q[C::degree - 1 - k]); });
+  p = (p * (r * r) + r) + T(1);
+  VI bits, exponent;
+  memcpy(&bits, &p, sizeof(V));
+  memcpy(&exponent, &shifted, sizeof(V));
+  bits += exponent << C::mantissa;  // what is there of the magic number is shifted out
+  memcpy(&p, &bits, sizeof(V));
+  return Pack<T>(p);
 }
 
 // The sum of exp(terms - most). keep: these take the place of terms; else packs that are below `least` together are left out.
@@ -85,7 +117,7 @@ double sum_terms(int64_t stride, T most, T least, T* terms) {
         e.store(terms + k);
         part += e;
       } else if (!all_lanes_<T>(l.v < lowest.v)) {
-        part += exp_(l);
+        part += exp_of_negative(l);
       }
     }
     sum += part.sum();
@@ -97,7 +129,7 @@ double sum_terms(int64_t stride, T most, T least, T* terms) {
 template <int D, class T>
 void pull_point(const PointOfMixture<D, T>& point, const T* weights, int64_t i, const MixturePull<T>& pull) {
   using P = Pack<T>;
-  const int64_t d = point.d, stride = point.task.stride;
+  const int64_t d = point.d, stride = point.stride;
   P by_x[PointOfMixture<D, T>::kMost];
   T* totals = pull.sums ? pull.sums + d * stride : nullptr;
   for (int64_t k = 0; k < stride; k += P::W) {
@@ -126,11 +158,12 @@ void mixture_points(const MixtureTask<T>& task, const MixtureResults<T>& results
                     int64_t end, T* scratch) {
   constexpr bool known = !std::is_same_v<Point, ProductsOfPoint<T>>;
   const bool keep = results.weights || pull.d_x || pull.sums;
-  const T least = T(-40) - static_cast<T>(log_(double(task.m)));  // a sum's rounding is more than all below together
+  // A sum's rounding is more than all terms below together.
+  const T least = static_cast<T>((sizeof(T) == 8 ? -37.0 : -17.0) - log_(double(task.m)));
   for (int64_t i = begin; i < end; ++i) {
     const Point point(task, i);
     T* terms = known ? scratch : task.products + i * task.stride;
-    const T most = fill_terms(point, task, terms);
+    const T most = fill_terms(point, task.stride, task.log_weights, terms);
     const bool reached = most > -T(INFINITY);
     double sum = 1;
     if (!reached) {

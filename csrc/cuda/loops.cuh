@@ -148,13 +148,6 @@ struct LeafNumbers {
   }
 };
 
-template <class T>
-struct Exponential {
-  const T* x;
-  T* y;
-  LVM_HD void operator()(int64_t i) const { y[i] = exp_(x[i]); }
-};
-
 // Triangles of row-major square matrices, entry by entry.
 template <class T>
 struct CopyLower {

@@ -60,7 +60,7 @@ struct MixtureRows<Cpu, T> {
 
 template <>
 struct MeshRest<Cpu> {
-  static void done(const MeshTerms& terms, const MixtureTask<double>& task, double* out, int64_t n) {
+  static void done(const MeshAxes& mesh, const MixtureTask<double>& task, double* out, int64_t n) {
     constexpr int64_t kGather = 64;
     Cpu::for_ranges(n, 16 * kGather, [&](int64_t begin, int64_t end) {
       double x[kGather * kMeshAxes], log_p[kGather];
@@ -70,7 +70,7 @@ struct MeshRest<Cpu> {
       const MixtureResults<double> results = {log_p, nullptr, nullptr, 0};
       for (int64_t i = begin; i < end; ++i) {
         if (out[i] != out[i]) {
-          terms.point(i, x + count * task.d);
+          mesh.point(i, task.d, x + count * task.d);
           place[count++] = i;
         }
         if (count < kGather && i + 1 < end) continue;

@@ -66,12 +66,6 @@ struct Cuda {
     cuda::note_first(n, f, failure);
   }
 
-  // y = exp(x).
-  template <class T>
-  static void exp(const T* x, T* y, int64_t n) {
-    cuda::map(n, cuda::Exponential<T>{x, y});
-  }
-
   template <class T>
   static void upload(const T* host, T* device, int64_t n) {
     copy_bytes(device, host, n * sizeof(T), cudaMemcpyHostToDevice);

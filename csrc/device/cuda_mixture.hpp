@@ -18,13 +18,13 @@ struct MixtureRows<Cuda, T> {
 };
 
 struct MeshRestAt {
-  MeshTerms terms;
+  MeshAxes mesh;
   MixtureTask<double> task;
   double* out;
   LVM_HD void operator()(int64_t i) const {
     if (out[i] == out[i]) return;
     double x[kMeshAxes], log_p;
-    terms.point(i, x);
+    mesh.point(i, task.d, x);
     MixtureTask<double> point = task;
     point.x = x;
     MixtureDensityAt<double>{{point, {&log_p, nullptr, nullptr, 0}}}(0);
@@ -34,8 +34,8 @@ struct MeshRestAt {
 
 template <>
 struct MeshRest<Cuda> {
-  static void done(const MeshTerms& terms, const MixtureTask<double>& task, double* out, int64_t n) {
-    Cuda::map(n, MeshRestAt{terms, task, out});
+  static void done(const MeshAxes& mesh, const MixtureTask<double>& task, double* out, int64_t n) {
+    Cuda::map(n, MeshRestAt{mesh, task, out});
   }
 };
 

@@ -34,7 +34,7 @@ class GridDensity:
 
     def log_density(self, X):
         """log p of points (n, d) or of a mesh, shape (n,); in the points' dtype, where they are."""
-        if isinstance(X, Mesh) and X.ndim <= MESH_AXES:
+        if isinstance(X, Mesh) and 2 <= X.ndim == self.d <= MESH_AXES:
             axes = [self._scaled(axis.astype(np.float64), k) for k, axis in enumerate(X.axes)]
             if all(bool(_backend.namespace(axis).isfinite(axis).all()) for axis in axes):
                 return self._of_mesh(X, axes)
@@ -56,7 +56,7 @@ class GridDensity:
         device = "cpu" if xp is np else "cuda"
         values = xp.concatenate([axes[k] for k in order])
         centres, log_masses = self._placed(np.ascontiguousarray(self.centres[:, order]), self.log_masses, device)
-        log_p = self._module(values).mixture_mesh_log_density(values, mesh.shape, centres, log_masses).reshape(-1)
+        log_p = self._module(values).mixture_mesh_log_density(values, np.array(mesh.shape), centres, log_masses).reshape(-1)
         log_p += self.constant
         return log_p.astype(mesh.dtype, copy=False)
 

@@ -76,7 +76,7 @@ def _cells_rule(axes, order=None, *, prior) -> LatentRule:
     """Cells that meet half way between neighbours; the outermost reach as far out as in."""
     for axis in axes:
         if not np.isfinite(axis).all() or not (np.diff(axis) > 0).all() or len(axis) < 2:
-            raise ValueError(f"grid must have two latents or more that increase in each direction, got {axis}")
+            raise ValueError(f"grid must have two finite latents or more that increase in each direction, got {axis}")
     q, shape = len(axes), tuple(map(len, axes))
     order = tuple(range(q)) if order is None else order
     latents, weights = np.empty((*shape, q)), np.ones(shape)
@@ -112,7 +112,7 @@ def _vector(value, q: int) -> np.ndarray:
 
 def _hermite_rule(n: int, prior, q: int) -> LatentRule:
     if not isinstance(prior, (Normal, MultivariateNormalDiag, MultivariateNormalTriL)):
-        raise ValueError(f"prior must be normal for grid='gauss-hermite', got {prior!r}")
+        raise ValueError(f"prior must be a Normal or multivariate normal for grid='gauss-hermite', got {prior!r}")
     nodes, weights = roots_hermitenorm(n)
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights) - np.log(weights.sum())

@@ -468,7 +468,7 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
     def _checked(self) -> None:
         """Raise unless all arguments make sense."""
         if not callable(self.f):
-            raise TypeError(f"f must be a function of latents or an lvmfast.nn.Sequential, got {self.f!r}")
+            raise TypeError(f"f must be callable, a function of latents or an lvmfast.nn.Sequential, got {self.f!r}")
         if check_integer(self.n_components, "n_components", 1) > MOST_LATENTS:
             raise ValueError(f"n_components must be 1 or 2, got {self.n_components}: a grid of more is too large")
         if self.n_grid is not None:
@@ -507,7 +507,7 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
     def _noise(self, d: int):
         noise = getattr(self, "noise_variance_", self.noise_variance)
         if noise is None:
-            raise ValueError("noise_variance must be given, or the model fitted first")
+            raise ValueError("noise_variance must be a number > 0 or the model fitted first, got None")
         return number_or_numbers(noise, d)
 
     def _density(self) -> GridDensity:
@@ -540,7 +540,7 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         if self.noise_variance is not None:
             return number_or_numbers(self.noise_variance, data.shape[1])
         if not self.learn_noise:
-            raise ValueError("noise_variance must be given where learn_noise is False")
+            raise ValueError("noise_variance must be a number > 0 where learn_noise is False, got None")
         from sklearn.neighbors import NearestNeighbors
 
         F = mapped(f, rule.latents, data.shape[1])
