@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lvmfast import cli, plot
+from lvmfast import cli
 from lvmfast.demos import _registry, gplvm, polya_gamma
 
 
@@ -129,31 +129,3 @@ def test_demo_is_deterministic(tmp_path):
 def test_demo_reports_missing_data(tmp_path, capsys):
     assert cli.main(["demo", "gplvm", "--data", str(tmp_path / "nowhere"), "--output", str(tmp_path)]) == 1
     assert "nowhere" in capsys.readouterr().err
-
-
-def test_grid_covers_the_square():
-    grid = gplvm.latent_grid()
-    assert grid.shape == (100, 2)
-    np.testing.assert_allclose(grid[[0, 9, 99]], [[-4, 4], [4, 4], [4, -4]])
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: plot.latent_scatter(np.zeros((3, 3))), "X must have shape"),
-        (lambda: plot.latent_scatter(np.zeros((3, 2)), [1, 2]), "labels must have shape"),
-        (lambda: plot.image_grid(np.zeros((3, 2))), "images must have shape"),
-    ],
-)
-def test_plot_errors(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-def test_image_grid_places_tiles():
-    images = np.zeros((2, 3, 4, 5))
-    images[0, 2, 0, 0] = 1.0  # one bright pixel at the top left of the tile in row 0, column 2
-    ax = plot.image_grid(images)
-    shown = np.asarray(ax.images[0].get_array())
-    assert shown.shape == (8, 15)
-    assert np.argwhere(shown == 0).tolist() == [[0, 10]]

@@ -149,15 +149,9 @@ def inline() -> Inline:
 # Pictures.
 
 
-def _panels(count: int, figsize):
-    figure, ax = plot.new_figure(figsize)
-    ax.remove()
-    return figure, figure.subplots(1, count, squeeze=False)[0]
-
-
 def scatters(x, y):
     """Draws from the base and what the bijector makes of them, each in the colour of its first number."""
-    figure, (first, second) = _panels(2, (10, 4.8))
+    figure, (first, second) = plot.new_figure((10, 4.8), 1, 2)
     for ax, rows, name, limits in ((first, x, "x", BASE_LIMITS), (second, y, "y", LIMITS)):
         drawn = ax.scatter(*rows.T, c=x[:, 0], cmap="viridis", s=9, lw=0, alpha=0.8)
         ax.set(xlabel=f"${name}_1$", ylabel=f"${name}_2$", xlim=limits[0], ylim=limits[1])
@@ -169,18 +163,18 @@ def scatters(x, y):
 
 def densities(p_x, p_y):
     """Lines of equal density of both."""
-    figure, (first, second) = _panels(2, (10, 4.8))
-    plot.contours(p_x.log_prob, *BASE_LIMITS, title="$p_X$", ax=first)
-    plot.contours(p_y.log_prob, *LIMITS, title="$p_Y$", ax=second)
+    figure, (first, second) = plot.new_figure((10, 4.8), 1, 2)
+    plot.contours(p_x, *BASE_LIMITS, title="$p_X$", ax=first)
+    plot.contours(p_y, *LIMITS, title="$p_Y$", ax=second)
     second.set(xlabel="$y_1$", ylabel="$y_2$")
     return figure
 
 
 def fitted(p_y, models: dict):
     """Flows beside the truth, whose lines are drawn over theirs."""
-    figure, axes = _panels(1 + len(models), (13, 4.8))
+    figure, axes = plot.new_figure((13, 4.8), 1, 1 + len(models))
     for ax, (name, model) in zip(axes, {"the truth": p_y, **models}.items(), strict=True):
-        plot.contours(model.log_prob, *LIMITS, title=name, ax=ax)
+        plot.contours(model, *LIMITS, title=name, ax=ax)
         ax.set(xlabel="$y_1$", ylabel="$y_2$")
     return figure
 
@@ -189,10 +183,7 @@ def losses(models: dict, entropy: float):
     """Minus the log density of new points after every epoch, and the least that it can be."""
     ax = None
     for name, model in models.items():
-        epochs = np.arange(1, len(model.history_["val_loss"]) + 1)
-        ax = plot.curves(epochs, {name: model.history_["val_loss"]}, ax=ax)
-    for line, color, style in zip(ax.get_lines(), plot.COLORS, ("-", "--"), strict=False):
-        line.set(color=color, linestyle=style)
+        ax = plot.loss_curve(model.history_["val_loss"], label=name, ax=ax).axes
     ax.axhline(entropy, color="k", ls=":", lw=1.5, label="entropy of the banana")
     top = max(float(np.quantile(model.history_["val_loss"], 0.9)) for model in models.values())
     ax.set(

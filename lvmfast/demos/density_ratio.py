@@ -58,7 +58,7 @@ def run(*, output, seed=0, n=5000, max_iter=500, seeds=5, quiet=False) -> dict:
         "densities": densities(x),
         "classifier": class_posterior(x, model, X_p, X_q),
         "ratio": ratios(x, model),
-        "loss": losses(model.loss_curve_, exact_loss(X_p, X_q)),
+        "loss": losses(model, exact_loss(X_p, X_q)),
         "kernels": kernel_ratios(x, kernels),
     }
     found = [float(model.divergence("kl"))]
@@ -146,64 +146,45 @@ def table(model, fresh_p, fresh_q, n: int, seed: int) -> dict:
 def densities(x):
     """p, q and their ratio."""
     lines = {"p(x)": P.prob, "q(x)": Q.prob, "r(x) = p(x) / q(x)": np.exp(log_ratio(x))}
-    ax = plot.curves(x, lines, filled=("p(x)", "q(x)"), ylabel="density; ratio")
-    ax.set_ylim(0, None)
-    return ax.figure
+    drawn = plot.curves(x, lines, filled=("p(x)", "q(x)"), ylabel="density; ratio")
+    drawn.axes.set_ylim(0, None)
+    return drawn.figure
 
 
 def class_posterior(x, model, X_p, X_q, count: int = 300):
     """P(y = 1 | x), learned and exact, between samples with label 1 above and 0 below."""
-    lines = {
-        "p / (p + q)": 1 / (1 + np.exp(-log_ratio(x))),
-        "classifier": model.predict_proba(x[:, None])[:, 1],
-    }
-    ax = plot.curves(x, lines, ylabel="P(y = 1 | x)")
-    for k, (rows, label) in enumerate(((X_p, "samples of p, y = 1"), (X_q, "samples of q, y = 0"))):
-        rows = rows[:count, 0]
-        marks = {"color": plot.COLORS[2 + k], "mew": 0.8, "alpha": 0.7, "label": label}
-        ax.plot(rows, np.full(len(rows), 1.06 if k == 0 else -0.06), "|", ms=9, **marks)
-    ax.set_ylim(-0.12, 1.12)
-    ax.legend(frameon=False, loc="center left")
-    return ax.figure
+    some = X_p[:count], X_q[:count]
+    data = np.concatenate(some), np.repeat([1, 0], [len(rows) for rows in some])
+    return plot.classifier(model, x, exact=1 / (1 + np.exp(-log_ratio(x))), data=data).figure
 
 
 def ratios(x, model):
     """Learned and exact ratio and its logarithm."""
-    figure, ax = plot.new_figure((10, 4.2))
-    ax.remove()
-    first, second = figure.subplots(1, 2)
-    s, exact = model.log_ratio(x[:, None]), log_ratio(x)
-    plot.curves(x, {"exact": np.exp(exact), "classifier": np.exp(s)}, ylabel="r(x)", ax=first)
-    plot.curves(x, {"exact": exact, "classifier": s}, ylabel="log r(x)", ax=second)
-    second.set_ylim(exact.min() - 1, 2.5)
+    figure, (first, second) = plot.new_figure((10, 4.2), 1, 2)
+    for ax, log in ((first, False), (second, True)):
+        plot.ratio({"classifier": model}, x, exact=log_ratio, log=log, ax=ax)
+    second.set_ylim(log_ratio(x).min() - 1, 2.5)
     return figure
 
 
-def losses(curve, exact: float):
+def losses(model, exact: float):
     """Loss of every epoch, the least loss, and how often which loss came about."""
-    figure, ax = plot.new_figure((8, 4.8))
-    ax.remove()
-    first, second = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
-    first.plot(np.arange(1, len(curve) + 1), curve, color=plot.COLORS[0], label="classifier")
+    figure, (first, second) = plot.new_figure((8, 4.8), 1, 2, sharey=True, width_ratios=(4, 1))
+    curve = model.loss_curve_
     second.hist(curve, np.linspace(curve.min(), curve.max(), 81), orientation="horizontal", color=plot.COLORS[0])
     for ax in (first, second):
         ax.axhline(least_loss(), color="k", ls="--", lw=1, label="log 4 - 2 JS(p, q)")
-        ax.axhline(exact, color=plot.COLORS[1], ls=":", lw=1.5, label="exact ratio on these rows")
-    first.set(xlabel="epoch", ylabel="loss: cross-entropy of both classes (nats)", xlim=(0, len(curve)))
+        ax.axhline(exact, color="0.4", ls=":", lw=1.5, label="exact ratio on these rows")
+    plot.loss_curve(model, label="classifier", ax=first)
     second.set_xlabel("epochs")
-    first.legend(frameon=False)
     return figure
 
 
 def kernel_ratios(x, models):
     """Ratios of the kernel methods beside the exact one, and what is wrong with them."""
-    figure, ax = plot.new_figure((10, 4.2))
-    ax.remove()
-    first, second = figure.subplots(1, 2)
+    figure, (first, second) = plot.new_figure((10, 4.2), 1, 2)
     exact = np.exp(log_ratio(x))
-    found = {name: model.ratio(x[:, None]) for name, model in models.items()}
-    plot.curves(x, {"exact": exact} | found, ylabel="r(x)", ax=first)
-    plot.curves(x, {"": np.zeros_like(x)} | {name: r - exact for name, r in found.items()}, ax=second)
-    second.set_ylabel("r(x) less the exact one")
-    second.legend().remove()
+    plot.ratio(models, x, exact=log_ratio, ax=first)
+    errors = {name: model.ratio(x[:, None]) - exact for name, model in models.items()}
+    plot.curves(x, {"exact": np.zeros_like(x)} | errors, ylabel="r(x) less the exact one", ax=second)
     return figure

@@ -22,6 +22,7 @@ from lvmfast._validation import check_rng
 from lvmfast.bijectors import Softplus
 from lvmfast.demos._registry import Demo, add_data
 from lvmfast.demos._report import finish
+from lvmfast.grids import Mesh, mesh
 from lvmfast.kernels import RBF
 from lvmfast.models import GPLVM
 from lvmfast.models._gplvm_posterior import Posterior
@@ -94,11 +95,10 @@ def reference_protocol(Y, X0, n_steps=100, learning_rate=1.0, on_iteration=None)
     return Protocol(result.values, latents, *objective.parameters(result.theta))
 
 
-def latent_grid() -> np.ndarray:
-    """The centres of a 10 x 10 grid over [-4, 4]^2, row by row from the top left."""
+def latent_grid() -> Mesh:
+    """A 10 x 10 grid over [-4, 4]^2."""
     ticks = np.linspace(-LIMIT, LIMIT, GRID)
-    first, second = np.meshgrid(ticks, ticks[::-1])
-    return np.column_stack([first.ravel(), second.ravel()])
+    return mesh(ticks, ticks, indexing="xy")
 
 
 def add_arguments(parser) -> None:
@@ -135,7 +135,7 @@ def run(*, protocol="default", output, seed=0, max_iter=None, data=None, quiet=F
         square = problem.scale**2
         kernel = RBF(fitted.amplitude**2 / square, fitted.lengthscale)
         posterior = Posterior(problem, kernel, after, fitted.noise_variance / square, JITTER / square)
-        images = problem.scale * posterior.sample(latent_grid(), 1, check_rng(seed), joint=False)[0]
+        images = problem.scale * posterior.sample(latent_grid().points, 1, check_rng(seed), joint=False)[0]
     else:
         model = GPLVM(2, verbose=not quiet, random_state=seed)
         if max_iter is not None:
@@ -149,7 +149,7 @@ def run(*, protocol="default", output, seed=0, max_iter=None, data=None, quiet=F
         losses, after = model.loss_curve_, model.embedding_
         parameters = {"variance": model.kernel_.variance, "lengthscale": model.kernel_.lengthscale}
         parameters["noise_variance"] = model.noise_variance_
-        images = model.sample(latent_grid(), joint=False)[0]
+        images = model.sample(latent_grid().points, joint=False)[0]
     prefix = "" if protocol == "default" else f"{protocol}-"
     figures = _pictures(before, after, digits, losses, images)
     numbers = _numbers(protocol, losses, seconds, parameters)
@@ -158,16 +158,11 @@ def run(*, protocol="default", output, seed=0, max_iter=None, data=None, quiet=F
 
 
 def _pictures(before, after, digits, losses, images) -> dict:
-    edge = LIMIT + LIMIT / (GRID - 1)  # the tiles reach half a cell beyond their centres
     return {
         "before": plot.latent_scatter(before, digits, title="Before training").figure,
         "after": plot.latent_scatter(after, digits, title="After training").figure,
-        "loss": plot.loss_trace(losses).figure,
-        "samples": plot.image_grid(
-            images.reshape(GRID, GRID, 28, 28),
-            title=f"Digits sampled from the posterior over [{-LIMIT:g}, {LIMIT:g}]²",
-            extent=(-edge, edge, -edge, edge),
-        ).figure,
+        "loss": plot.loss_curve(losses, ylabel="$-$log marginal likelihood per pixel (nats)").figure,
+        "samples": plot.manifold(images, latent_grid(), title="Digits sampled from the posterior").figure,
     }
 
 

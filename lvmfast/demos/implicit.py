@@ -111,30 +111,21 @@ def _pair(first, second) -> str:
 
 def scatter(target, X, drawn, count: int = 1500):
     """Points of the data and of the generator over the lines of the data's density."""
-    figure, ax = plot.new_figure((10, 4.8))
-    ax.remove()
-    for k, (name, rows) in enumerate({"data": X, "generator": drawn}.items()):
-        ax = figure.add_subplot(1, 2, k + 1)
-        ax.plot(*rows[:count].T, ".", ms=3, color=plot.COLORS[k], alpha=0.6)
-        plot.contours(target.log_prob, *LIMITS, shares=(0.5, 0.9, 0.99), filled=False, title=name, ax=ax)
+    figure, axes = plot.new_figure((10, 4.8), 1, 2)
+    for ax, (name, rows) in zip(axes, {"data": X, "generator": drawn}.items(), strict=True):
+        plot.contours(target, *LIMITS, shares=(0.5, 0.9, 0.99), filled=False, samples=rows[:count], title=name, ax=ax)
     return figure
 
 
 def history(model, what: str):
     """The bound of the Jensen-Shannon divergence and both losses by epoch."""
-    figure, ax = plot.new_figure((9, 4.2))
-    ax.remove()
-    first, second = figure.subplots(1, 2)
-    epochs = np.arange(1, len(model.history_["bound"]) + 1)
-    plot.curves(epochs, {"bound": model.history_["bound"]}, xlabel="epoch", ylabel="nats", ax=first)
+    figure, (first, second) = plot.new_figure((10, 4.4), 1, 2)
     first.axhline(math.log(2), color="k", ls=":", lw=1, label="log 2: told apart without a mistake")
     first.axhline(0, color="k", lw=0.8)
-    first.set_title(f"Jensen-Shannon bound, {what}")
-    first.legend(frameon=False)
-    lines = {"ratio network": model.history_["ratio_loss"], "generator": model.history_["generator_loss"]}
-    plot.curves(epochs, lines, xlabel="epoch", ylabel="loss (nats)", ax=second)
+    plot.loss_curve(model, "bound", label="bound", title=f"Jensen-Shannon bound, {what}", ax=first)
     second.axhline(math.log(4), color="k", ls=":", lw=1, label="log 4: cannot be told apart")
-    second.legend(frameon=False)
+    plot.loss_curve(model, "ratio_loss", label="ratio network", ax=second)
+    plot.loss_curve(model, "generator_loss", label="generator", ylabel="loss (nats)", ax=second)
     return figure
 
 
@@ -162,10 +153,9 @@ def digits_model(n: int, max_iter: int, **options) -> ImplicitModel:
 
 def digits(images, generated, side: int = 8):
     """Real digits beside generated ones."""
-    figure, ax = plot.new_figure((10, 5.7))
-    ax.remove()
-    for k, (title, rows) in enumerate({"real": images, "generated": generated}.items()):
+    figure, axes = plot.new_figure((10, 5.7), 1, 2)
+    for ax, (title, rows) in zip(axes, {"real": images, "generated": generated}.items(), strict=True):
         tiles = np.resize(rows, (side, side, 28, 28)) if len(rows) < side * side else rows[: side * side]
         tiles = tiles.reshape(side, side, 28, 28)
-        plot.image_grid(tiles, limits=(0, 1), title=title, ax=figure.add_subplot(1, 2, k + 1))
+        plot.image_grid(tiles, limits=(0, 1), title=title, ax=ax)
     return figure

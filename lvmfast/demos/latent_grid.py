@@ -141,9 +141,7 @@ def curve():
     from matplotlib.colors import to_rgba
     from mpl_toolkits.mplot3d.art3d import Line3DCollection
 
-    figure, ax = plot.new_figure((10, 4.6))
-    ax.remove()
-    ax = figure.add_subplot(projection="3d")
+    figure, ax = plot.new_figure((10, 4.6), subplot_kw={"projection": "3d"})
     points = np.column_stack([LATENTS, *f(LATENTS[:, None])])
     prior = norm.pdf(LATENTS[:-1])
     colors = [to_rgba(plot.COLORS[0], alpha) for alpha in prior / prior.max()]
@@ -163,17 +161,17 @@ def heatmap(mesh, values, X=None, *, title, ax=None):
     ax.contour(*mesh.axes, values, 8, colors="w", linewidths=0.5, alpha=0.5)
     if X is not None:
         ax.plot(*X.T, ".", color=plot.COLORS[1], ms=4)
-    ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", title=title)
+    limits = [(axis[0], axis[-1]) for axis in mesh.axes]
+    ax.set(xlabel="$x_1$", ylabel="$x_2$", aspect="equal", title=title, xlim=limits[0], ylim=limits[1])
     ax.figure.colorbar(filled, ax=ax, label="density", format="%.2g")
     return ax.figure
 
 
 def heatmaps(mesh, likelihoods: dict):
     """The likelihood of some latents, with the curve."""
-    figure, ax = plot.new_figure((11, 9.2))
-    ax.remove()
+    figure, axes = plot.new_figure((11, 9.2), 2, 2)
     x = f(LATENTS[:, None])
-    for ax, (z, values) in zip(figure.subplots(2, 2).flat, likelihoods.items(), strict=True):
+    for ax, (z, values) in zip(axes.flat, likelihoods.items(), strict=True):
         heatmap(mesh, values, title=f"Likelihood $p(x_1, x_2 | z = {z:g})$", ax=ax)
         ax.plot(*x, color="w", lw=0.8, alpha=0.7)
     return figure
@@ -181,19 +179,11 @@ def heatmaps(mesh, likelihoods: dict):
 
 def posterior_curve(posterior):
     """Posterior and prior density of z, mean, modes and the set of the densest latents."""
-    figure, ax = plot.new_figure((9, 4.8))
+    _, ax = plot.new_figure((9, 4.8))
     z, density = posterior.latents[:, 0], posterior.density[0]
-    color, other = plot.COLORS[:2]
     ax.plot(z, norm.pdf(z), color="0.5", ls=":", lw=1.5, label="prior p(z)")
-    ax.plot(z, density, color=color, lw=2, label="posterior p(z | x)")
-    region = posterior.credible_region(LEVEL)[0]
-    ax.fill_between(z, density, where=region, color=color, alpha=0.2, lw=0, label=f"{100 * LEVEL:g} %, densest")
-    ax.axvline(posterior.mean[0, 0], color=other, ls="--", lw=1.5, label="mean")
-    low, high = posterior.credible_interval(LEVEL)[0, 0]
-    top = 1.1 * density.max()
-    ax.plot([low, high], [top, top], "|-", color=other, lw=1.5, ms=10, label=f"{100 * LEVEL:g} %, equal tails")
     at = modes(posterior)
     ax.plot(z[at], density[at], "v", color="k", ms=6, label="modes")
-    ax.set(xlabel="z", ylabel="density", xlim=(-3, 3), ylim=(0, 1.5 * density.max()), title=f"x = {POINT}")
-    ax.legend(frameon=False, ncols=3)
-    return figure
+    plot.posterior(posterior, level=LEVEL, title=f"x = {POINT}", ax=ax)
+    ax.set_xlim(-3, 3)
+    return ax.figure

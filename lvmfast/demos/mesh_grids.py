@@ -123,14 +123,12 @@ def cost(name: str, way: str, n: int) -> tuple[float, int]:
 
 def arrays():
     """The text's arrays, number by number: those of meshgrid, of mgrid, and the open ones."""
-    figure, ax = plot.new_figure((9, 6.2))
-    ax.remove()
+    figure, axes = plot.new_figure((9, 6.2), 2, 3)
     meshes = (
         ("meshgrid: mesh(a, b, indexing='xy')", grids.mesh(A, B, indexing="xy").coordinates),
         ("mgrid: mesh(a, b)", grids.mesh(A, B).coordinates),
         ("ogrid: open_mesh(a, b)", grids.open_mesh(A, B)),
     )
-    axes = figure.subplots(2, 3, squeeze=False)
     for column, (title, pair) in zip(axes.T, meshes, strict=True):
         for ax, values, name in zip(column, pair, "xy", strict=True):
             low, high = (A if name == "x" else B)[[0, -1]]
@@ -153,11 +151,10 @@ def surface(mesh, values):
 
 def costs_by_size(sizes, found: dict):
     """Time of each function, and memory of the first, against the points of an axis."""
-    figure, ax = plot.new_figure((12, 4.2))
-    ax.remove()
+    figure, axes = plot.new_figure((12, 4.2), 1, 3)
     first, second = FUNCTIONS
     panels = ((first, 0, 1e3, "time (ms)"), (second, 0, 1e3, "time (ms)"), (first, 1, 2**-20, "memory (MiB)"))
-    for ax, (name, k, factor, label) in zip(figure.subplots(1, 3), panels, strict=True):
+    for ax, (name, k, factor, label) in zip(axes, panels, strict=True):
         for way, color, mark in zip(WAYS, plot.COLORS, "os^", strict=False):
             values = [cost[k] * factor for cost in found[name, way]]
             ax.loglog(sizes, values, mark + "-", color=color, lw=1.8, ms=5, label=way)

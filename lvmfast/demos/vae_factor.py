@@ -115,7 +115,7 @@ def run(*, output, seed=0, max_iter=EPOCHS, quiet=False) -> dict:
         "codes": _codes(codes),
         "curves": _curves(grid, found, curves(grid)),
         "noise": _noise(noise, curves.noise),
-        "loss": losses(fitted.history_),
+        "loss": losses(fitted),
     }
     numbers = {
         "parameters of encoder, decoder": (
@@ -158,9 +158,8 @@ def _codes(codes):
 
 
 def _curves(z, found, truth, count: int = 20):
-    figure, ax = plot.new_figure((10, 7))
-    ax.remove()
-    for j, ax in enumerate(figure.subplots(4, count // 4, sharex=True, sharey=True).flat):
+    figure, axes = plot.new_figure((10, 7), 4, count // 4, sharex=True, sharey=True)
+    for j, ax in enumerate(axes.flat):
         ax.plot(z, truth[:, j], "k--", lw=1, label="truth")
         ax.plot(z, found[:, j], color="C0", label="decoder")
         ax.set_title(f"$g_{{{j + 1}}}$", fontsize="small")

@@ -1,12 +1,11 @@
-"""The demos of density ratios, bijectors and implicit models: pictures, numbers, and the plots that they brought."""
+"""The demos of density ratios, bijectors and implicit models: pictures and numbers."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
 
-from lvmfast import cli, plot
+from lvmfast import cli
 from lvmfast.demos import bijectors, density_ratio, implicit
 
 
@@ -38,28 +37,3 @@ def test_generator_learns_the_banana():
     X = bijectors.banana().sample(2000, rng=0).astype(np.float32)
     drawn = implicit.points_model(2000, 40, random_state=0).fit(X).sample(2000, rng=1)
     assert np.abs(np.median(drawn, axis=0) - np.median(X, axis=0)).max() < 0.5
-
-
-def test_contours_hold_their_shares():
-    # Of a normal density the region with share s has the radius sqrt(-2 log(1 - s)).
-    normal = multivariate_normal(np.zeros(2), np.eye(2))
-    ax = plot.contours(normal.logpdf, (-6, 6), (-6, 6), shares=(0.5, 0.9), n=300)
-    lines = [path.vertices for path in ax.collections[-1].get_paths()]
-    radii = sorted(np.linalg.norm(vertices, axis=1).mean() for vertices in lines)
-    np.testing.assert_allclose(radii, np.sqrt(-2 * np.log([0.5, 0.1])), rtol=0.01)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: plot.curves(np.zeros((2, 2)), {}), "x must have shape"),
-        (lambda: plot.curves(np.arange(3), {"f": np.arange(2)}), "'f' must have shape"),
-        (lambda: plot.curves(np.arange(3), {"f": np.exp}, filled=("g",)), "filled must name"),
-        (lambda: plot.contours(np.sum, (0, 1), (0, 1), shares=(0.5, 1.0)), "shares must lie"),
-        (lambda: plot.contours(lambda x: x, (0, 1), (0, 1), n=5), "log_density must give"),
-        (lambda: plot.contours(lambda x: x[:, 0] * np.nan, (0, 1), (0, 1), n=5), "got NaN"),
-    ],
-)
-def test_plot_errors(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

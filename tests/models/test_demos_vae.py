@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from lvmfast import cli, datasets, plot
+from lvmfast import cli, datasets
 from lvmfast.demos import _vae, vae_factor
 
 
@@ -53,12 +53,3 @@ def test_density_of_curves():
     error = densities.std(axis=1) / np.sqrt(densities.shape[1])
     difference = np.exp(curves.log_density(X)) - densities.mean(axis=1)
     assert np.all(np.abs(difference) < 5 * error)  # by chance in 2e-6 of the seeds
-
-
-def test_image_grid_limits():
-    images = np.full((1, 2, 2, 2), 0.25)
-    images[0, 1] = 2.0
-    shown = np.asarray(plot.image_grid(images, limits=(0, 1)).images[0].get_array())
-    np.testing.assert_allclose(shown, [[0.75, 0.75, 0, 0]] * 2)
-    with pytest.raises(ValueError, match="limits must be"):
-        plot.image_grid(images, limits=(1, 1))
