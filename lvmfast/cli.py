@@ -1,4 +1,4 @@
-"""The command ``lvmfast``: what is installed, and the demos."""
+"""The command ``lvmfast``: what is installed, the demos, and the benchmarks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import importlib
 import platform
 import sys
+
+from lvmfast import _bench
 
 EPOCHS = 120  # of the digits' generator, which takes half a minute
 
@@ -25,30 +27,17 @@ DEMOS = {
 
 def info() -> str:
     """Version, compiler, instruction set, BLAS, threads and devices, one per line."""
-    import numpy
-    import scipy
-    from threadpoolctl import threadpool_info
+    from lvmfast import _backend, _machine
 
-    import lvmfast
-    from lvmfast import _backend
-
-    # SciPy's BLAS is the one in use; NumPy may bring another.
-    blas = [p for p in threadpool_info() if p["user_api"] == "blas"]
-    used = next((p for p in blas if "scipy" in p["filepath"].lower()), blas[0] if blas else None)
-    if used is None:
-        found = "not recognised by threadpoolctl"
-    else:
-        found = f"{used['internal_api']} {used['version'] or ''}".strip()
-        found += f" ({used['architecture']})" if used.get("architecture") else ""
-        found += f", {used['num_threads']} threads"
+    known = _machine.versions()
     module = _backend.cpu
     rows = {
-        "lvmfast": lvmfast.__version__,
-        "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
-        "NumPy, SciPy": f"{numpy.__version__}, {scipy.__version__}",
+        "lvmfast": known["lvmfast"],
+        "Python": f"{known['python']} on {platform.system()} {platform.machine()}",
+        "NumPy, SciPy": f"{known['numpy']}, {known['scipy']}",
         "compiler": module.compiler,
         "instruction set": f"{module.instruction_set()} (of {', '.join(module.instruction_sets())})",
-        "BLAS (SciPy's)": f"{found}, {_backend.blas_integer_bits}-bit integers",
+        "BLAS (SciPy's)": _machine.blas(),
         "threads": f"{module.num_threads()} of {_backend.available_cpus()} processors",
         "CUDA module": _backend.cuda_status(),
         "CuPy": _backend.cupy_status(),
@@ -62,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="lvmfast", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("info", help="what is installed and in use")
+    _bench.add_arguments(commands.add_parser("bench", help="times beside other libraries", description=_bench.__doc__))
     demo = commands.add_parser("demo", help="run a whole workflow on real data")
     demos = demo.add_subparsers(dest="name", required=True)
     gplvm = demos.add_parser("gplvm", help=DEMOS["gplvm"], description=DEMOS["gplvm"])
@@ -131,10 +121,12 @@ def main(argv=None) -> int:
     if command == "info":
         print(info())
         return 0
-    demo = importlib.import_module(f"lvmfast.demos.{arguments.pop('name').replace('-', '_')}")
     try:
+        if command == "bench":
+            return _bench.main(arguments)
+        demo = importlib.import_module(f"lvmfast.demos.{arguments.pop('name').replace('-', '_')}")
         demo.run(**arguments)
-    except (ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         print(f"lvmfast: {error}", file=sys.stderr)
         return 1
     return 0
