@@ -199,8 +199,9 @@ def knowledge_gradient(operation: str):
             mine, theirs, _ = ratios_bayesopt.CHECKED[operation](case, ours, other)
             return Pair(mine, theirs)
 
-        counts = {"evaluate": len(case.candidates), "one_shot": len(case.fantasy_points), "maximize": 1}
-        return f"{len(case.y)} observations, 64 outcomes, {counts[operation]} candidate(s)", pair
+        counts = {"evaluate": len(case.candidates), "one_shot": len(case.fantasy_points)}
+        candidates = f"{counts[operation]} candidates" if operation in counts else "the best candidate"
+        return f"{len(case.y)} observations, 64 outcomes, {candidates}", pair
 
     return make
 
@@ -225,15 +226,22 @@ MODELS = (
         "gpr-fit",
         "exact GP regression: maximum of the likelihood",
         "likelihoods at both maxima to 1e-4",
-        names(peers.gp_regression, but=("jax",)),
+        names(peers.gp_regression, but=("gpytorch", "jax")),
         gpr("fit", 500),
         FLOAT64,
+    ),
+    Row(
+        "gpr-mean",
+        "exact GP regression: mean at one point",
+        "to 1e-6 (float32: 5e-3) of NumPy's",
+        names(peers.gp_regression, but=("jax",)),
+        gpr("mean", 1000),
     ),
     Row(
         "gpr-predict",
         "exact GP regression: mean and standard deviation at one point",
         "to 1e-6 (float32: 5e-3) of NumPy's",
-        names(peers.gp_regression),
+        names(peers.gp_regression, but=("jax",)),
         gpr("mean_and_std", 1000),
     ),
     Row("gplvm", "GPLVM: likelihood with all gradients", "all to 1e-8", tuple(peers.PEERS), gplvm, FLOAT64),

@@ -1,6 +1,6 @@
 """Comparisons of the benchmark table in a process of its own, which ``lvmfast bench`` starts.
 
-``python worker.py --list`` prints all rows as one JSON array. ``python worker.py TASKS``, a JSON array of ``[row, dtype,
+``python worker.py --list`` prints all rows as one JSON array. ``python worker.py TASKS``, an array of ``[row, dtype,
 peer]``, prints one JSON object a line: row, dtype and peer where a comparison begins, and the same with a ``status``
 where it ends. Libraries that choose their threads once, when they start, find the environment and the processors
 limited.

@@ -63,7 +63,7 @@ def folder() -> Path:
     FileNotFoundError
     """
     here = Path(lvmfast.__file__).parent
-    for place in (here / "_benchmarks", here.parent / "benchmarks"):
+    for place in (here / "benchmarks", here.parent / "benchmarks"):
         if (place / "worker.py").is_file():
             return place
     raise FileNotFoundError(f"the benchmarks are neither in {here} nor beside it; install lvmfast anew")
