@@ -52,10 +52,9 @@ def spread(values) -> dict[str, float]:
 
 
 def measurements(row: Row, peers, dtype: str, n_threads: int, rounds: int, quick: bool) -> Iterator[dict]:
-    """What is known of every peer, one after the other: that it begins, then how it ended."""
+    """How the comparison with every peer ended, one after the other."""
     made = None
     for peer in peers:
-        yield {"peer": peer}
         try:
             with threads(n_threads):
                 made = made or row.make(dtype, quick)

@@ -1,9 +1,8 @@
 """Comparisons of the benchmark table in a process of its own, which ``lvmfast bench`` starts.
 
 ``python worker.py --list`` prints all rows as one JSON array. ``python worker.py TASKS``, an array of ``[row, dtype,
-peer]``, prints one JSON object a line: row, dtype and peer where a comparison begins, and the same with a ``status``
-where it ends. Libraries that choose their threads once, when they start, find the environment and the processors
-limited.
+peer]``, prints one JSON object a line with a ``status``, in the order of the tasks. Libraries that choose their
+threads once, when they start, find the environment and the processors limited.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ on.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import datetime
 import fnmatch
@@ -51,7 +52,7 @@ def positive(text: str) -> int:
     """An integer >= 1."""
     value = int(text)
     if value < 1:
-        raise ValueError(f"must be >= 1, got {value}")
+        raise argparse.ArgumentTypeError(f"must be >= 1, got {value}")
     return value
 
 
@@ -133,9 +134,8 @@ def measurements(todo, threads: int, rounds: int, quick: bool) -> Iterator[dict]
             )
             try:
                 for answer in map(json.loads, process.stdout):
-                    if "status" in answer:
-                        left.pop(0)
-                        yield {**answer, "threads": threads}
+                    left.pop(0)
+                    yield {**answer, "threads": threads}
                 process.wait()
             finally:
                 process.kill()
@@ -256,14 +256,19 @@ def main(arguments: dict) -> int:
         return 0
     report = run(names, tell=Lines(sys.stderr if as_json else sys.stdout), **arguments)
     text = json.dumps(report, indent=1, ensure_ascii=False)
-    if as_json:
-        print(text)
+    print(text if as_json else summary(report["machine"]))
     if output:
         Path(output).write_text(text + "\n", encoding="utf-8")
     if report["interrupted"]:
         print("lvmfast: interrupted; this is what was measured until then", file=sys.stderr)
         return 130
     return int(any(one["status"] == "failed" for one in report["measurements"]))
+
+
+def summary(known: dict) -> str:
+    """Date, processor, BLAS and versions on one line."""
+    versions = ", ".join(f"{name} {version}" for name, version in known["versions"].items())
+    return f"{known['date']}, {known['processor']} ({known['instruction_set']}), {known['blas']}; {versions}"
 
 
 def listing(rows) -> str:
