@@ -164,7 +164,7 @@ def machine() -> dict:
         "system": f"{platform.system()} {platform.machine()}",
         "instruction_set": _backend.cpu.instruction_set(),
         "compiler": _backend.cpu.compiler,
-        "blas": _machine.blas(),
+        "blas": _machine.blas()[0],
         "versions": _machine.versions(PEERS),
     }
 
@@ -254,6 +254,8 @@ def main(arguments: dict) -> int:
         rows = table()
         print(json.dumps(rows, indent=1) if as_json else listing(rows))
         return 0
+    if output:
+        Path(output).touch()  # an error now and not at the end
     report = run(names, tell=Lines(sys.stderr if as_json else sys.stdout), **arguments)
     text = json.dumps(report, indent=1, ensure_ascii=False)
     print(text if as_json else summary(report["machine"]))

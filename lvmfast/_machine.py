@@ -16,17 +16,14 @@ from lvmfast import _backend
 __all__ = ["blas", "processor", "versions"]
 
 
-def blas() -> str:
-    """Name, version and threads of SciPy's BLAS, which is the one in use; NumPy may bring another."""
+def blas() -> tuple[str, int]:
+    """Name with version, and threads, of SciPy's BLAS, which is the one in use; NumPy may bring another."""
     found = [p for p in threadpool_info() if p["user_api"] == "blas"]
     used = next((p for p in found if "scipy" in p["filepath"].lower()), found[0] if found else None)
     if used is None:
-        text = "not recognised by threadpoolctl"
-    else:
-        text = f"{used['internal_api']} {used['version'] or ''}".strip()
-        text += f" ({used['architecture']})" if used.get("architecture") else ""
-        text += f", {used['num_threads']} threads"
-    return f"{text}, {_backend.blas_integer_bits}-bit integers"
+        return "not recognised by threadpoolctl", _backend.get_num_threads()
+    architecture = f" ({used['architecture']})" if used.get("architecture") else ""
+    return f"{used['internal_api']} {used['version'] or ''}".strip() + architecture, used["num_threads"]
 
 
 def processor() -> str:

@@ -29,7 +29,7 @@ def info() -> str:
     """Version, compiler, instruction set, BLAS, threads and devices, one per line."""
     from lvmfast import _backend, _machine
 
-    known = _machine.versions()
+    known, (blas, blas_threads) = _machine.versions(), _machine.blas()
     module = _backend.cpu
     rows = {
         "lvmfast": known["lvmfast"],
@@ -37,7 +37,7 @@ def info() -> str:
         "NumPy, SciPy": f"{known['numpy']}, {known['scipy']}",
         "compiler": module.compiler,
         "instruction set": f"{module.instruction_set()} (of {', '.join(module.instruction_sets())})",
-        "BLAS (SciPy's)": _machine.blas(),
+        "BLAS (SciPy's)": f"{blas}, {blas_threads} threads, {_backend.blas_integer_bits}-bit integers",
         "threads": f"{module.num_threads()} of {_backend.available_cpus()} processors",
         "CUDA module": _backend.cuda_status(),
         "CuPy": _backend.cupy_status(),

@@ -232,6 +232,13 @@ def test_status_after_control_c(fake, capsys, monkeypatch):
     assert "interrupted" in err
 
 
+def test_a_file_that_cannot_be_written_is_an_error_at_once(fake, tmp_path, capsys):
+    assert cli.main(["bench", "one", "--output", str(tmp_path / "nowhere" / "report.json")]) == 1
+    out, err = capsys.readouterr()
+    assert "nowhere" in err
+    assert not out
+
+
 def test_a_broken_installation_is_an_error(tmp_path, monkeypatch, capsys):
     (tmp_path / "worker.py").write_text("raise ImportError('no table')")
     monkeypatch.setattr(_bench, "folder", lambda: tmp_path)
