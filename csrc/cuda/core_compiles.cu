@@ -7,6 +7,7 @@
 #include "core/covariance.hpp"
 #include "core/draws.hpp"
 #include "core/expectation.hpp"
+#include "core/mixture.hpp"
 #include "core/multiclass.hpp"
 #include "core/optimizer.hpp"
 #include "core/polya_gamma.hpp"

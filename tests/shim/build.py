@@ -25,7 +25,7 @@ OPERATIONS += ["cuda/cholesky_update", "cuda/polya_gamma", "cuda/context"]
 MODELS = ["bind/cuda_models", "bind/cuda_logistic", "bind/cuda_gp_classifier", "bind/cuda_sgpr", "bind/cuda_svgp"]
 MODELS += ["bind/cuda_network", "bind/cuda_vae", "cuda/taps_f64", "cuda/taps_f32"]
 MODELS += ["bind/cuda_bijectors", "bind/cuda_density_ratio", "bind/cuda_flow", "bind/cuda_implicit"]
-MODELS += ["bind/cuda_bayesopt"]
+MODELS += ["bind/cuda_bayesopt", "bind/cuda_mixture"]
 FLAGS = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wall", "-Wextra"]
 FLAGS += ["-Wno-psabi", "-Wno-unknown-pragmas", "-DLVM_SHIM", '-DLVM_VERSION="shim"', '-DLVM_COMPILER="host"']
 # The sanitizers see device memory only where it comes from malloc.
