@@ -246,17 +246,20 @@ class Lines:
         print(line([*head, *tail], self.widths), file=self.file, flush=True)
 
 
-def main(arguments: dict) -> int:
-    """Run the command with its options by name; 1 if a peer failed, 130 after Ctrl-C."""
-    arguments = dict(arguments)
+def main(**arguments) -> int:
+    """The command with its options by name: 0, 1 after an error or where a peer failed, 130 after Ctrl-C."""
     names, as_json, output = (arguments.pop(name) for name in ("rows", "json", "output"))
-    if arguments.pop("list"):
-        rows = table()
-        print(json.dumps(rows, indent=1) if as_json else listing(rows))
-        return 0
-    if output:
-        Path(output).touch()  # an error now and not at the end
-    report = run(names, tell=Lines(sys.stderr if as_json else sys.stdout), **arguments)
+    try:
+        if arguments.pop("list"):
+            rows = table()
+            print(json.dumps(rows, indent=1) if as_json else listing(rows))
+            return 0
+        if output:
+            Path(output).touch()  # an error now and not at the end
+        report = run(names, tell=Lines(sys.stderr if as_json else sys.stdout), **arguments)
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f"lvmfast: {error}", file=sys.stderr)
+        return 1
     text = json.dumps(report, indent=1, ensure_ascii=False)
     print(text if as_json else summary(report["machine"]))
     if output:

@@ -121,12 +121,12 @@ def main(argv=None) -> int:
     if command == "info":
         print(info())
         return 0
+    if command == "bench":
+        return _bench.main(**arguments)
     try:
-        if command == "bench":
-            return _bench.main(arguments)
         demo = importlib.import_module(f"lvmfast.demos.{arguments.pop('name').replace('-', '_')}")
         demo.run(**arguments)
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"lvmfast: {error}", file=sys.stderr)
         return 1
     return 0
