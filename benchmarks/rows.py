@@ -10,6 +10,8 @@ from cases import threads
 from peers.covariances import Unavailable
 from ratios_kernels import compare
 
+FLOAT64, FLOAT32 = ("float64",), ("float32",)
+
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
@@ -39,11 +41,16 @@ class Row:
     agreement: str
     peers: tuple[str, ...]
     make: Callable
-    dtypes: tuple[str, ...] = ("float64", "float32")
+    dtypes: tuple[str, ...] = FLOAT64 + FLOAT32
 
     def described(self) -> dict:
         """All but the function."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "make"}
+
+
+def names(module, but=()) -> tuple[str, ...]:
+    """Of a module's peers."""
+    return tuple(peer for peer in module.PEERS if peer not in but)
 
 
 def spread(values) -> dict[str, float]:
