@@ -15,12 +15,13 @@ EPS = np.finfo(np.float64).eps
 LOG_2PI = np.log(2 * np.pi)
 
 
-def _log_normal(y, covariance):
-    """log N(y | 0, C) = -½ (n log 2π + log|C| + yᵀ C⁻¹ y)."""
+def _log_normal(Y, covariance):
+    """Σ_d log N(y_d | 0, C) = -½ Σ_d (n log 2π + log|C| + y_dᵀ C⁻¹ y_d); Y (n, D)."""
     sign, log_determinant = np.linalg.slogdet(covariance)
     if sign <= 0:
         raise np.linalg.LinAlgError("the covariance is not positive definite")
-    return -0.5 * (len(y) * LOG_2PI + log_determinant + y @ np.linalg.solve(covariance, y))
+    n, d = Y.shape
+    return -0.5 * (d * (n * LOG_2PI + log_determinant) + np.sum(Y * np.linalg.solve(covariance, Y)))
 
 
 def _covariance(X, variance, lengthscale, added):
@@ -35,10 +36,11 @@ def loss(X, Y, variance, lengthscale, noise_variance, jitter=0.0):
     Y = np.asarray(Y, dtype=float)
     C = _covariance(X, variance, lengthscale, noise_variance + jitter)
     total = 0.0
-    for y in Y.T:
-        seen = ~np.isnan(y)
+    patterns, pattern = np.unique(~np.isnan(Y), axis=1, return_inverse=True)
+    for k, seen in enumerate(patterns.T):
         if seen.any():
-            total -= _log_normal(y[seen], C[np.ix_(seen, seen)])
+            columns = pattern.ravel() == k
+            total -= _log_normal(Y[np.ix_(seen, columns)], C[np.ix_(seen, seen)])
     return float(total / Y.shape[1])
 
 

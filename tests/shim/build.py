@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import fcntl
 import hashlib
 import importlib.machinery
 import importlib.util
@@ -20,12 +21,18 @@ import pybind11
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUNTIME = sorted(HERE.glob("shim*.cpp")) + [ROOT / "csrc/device/blas.cpp", ROOT / "csrc/device/polya_gamma_tables.cpp"]
-OPERATIONS = ["bind/cuda_kernels", "bind/cuda_linalg", "bind/cuda_likelihoods", "cuda/gram_f64", "cuda/gram_f32"]
-OPERATIONS += ["cuda/cholesky_update", "cuda/polya_gamma", "cuda/context"]
-MODELS = ["bind/cuda_models", "bind/cuda_logistic", "bind/cuda_gp_classifier", "bind/cuda_sgpr", "bind/cuda_svgp"]
-MODELS += ["bind/cuda_network", "bind/cuda_vae", "cuda/taps_f64", "cuda/taps_f32"]
-MODELS += ["bind/cuda_bijectors", "bind/cuda_density_ratio", "bind/cuda_flow", "bind/cuda_implicit"]
-MODELS += ["bind/cuda_bayesopt"]
+# Files of a unit are compiled as one, in half the time: templates that they share are compiled once.
+OPERATIONS = [
+    ["bind/cuda_kernels", "bind/cuda_linalg", "bind/cuda_likelihoods"],
+    ["cuda/gram_f64", "cuda/gram_f32", "cuda/cholesky_update", "cuda/polya_gamma"],
+    ["cuda/context"],
+]
+MODELS = [
+    [f"bind/cuda_{name}" for name in ("models", "sgpr", "svgp", "gp_classifier", "logistic", "bayesopt")],
+    [f"bind/cuda_{name}" for name in ("network", "vae", "density_ratio", "flow", "implicit", "bijectors")],
+    ["cuda/taps_f64"],
+    ["cuda/taps_f32"],
+]
 FLAGS = ["-std=c++17", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-math-errno", "-Wall", "-Wextra"]
 FLAGS += ["-Wno-psabi", "-Wno-unknown-pragmas", "-DLVM_SHIM", '-DLVM_VERSION="shim"', '-DLVM_COMPILER="host"']
 # The sanitizers see device memory only where it comes from malloc.
@@ -85,10 +92,23 @@ def _into(path: Path, command: list[str]) -> Path:
     return path
 
 
-def sources_of(models: bool = True) -> list[Path]:
+def _unit(cache_dir: Path, parts: Sequence[str]) -> Path:
+    """The part, or a file in the cache that includes the parts."""
+    if len(parts) == 1:
+        return ROOT / f"csrc/{parts[0]}.cu"
+    text = "".join(f'#include "{part}.cu"\n' for part in parts)
+    path = cache_dir / f"{Path(parts[0]).name}-{_digest(text.encode())}.cu"
+    with tempfile.TemporaryDirectory(dir=cache_dir) as folder:  # whoever runs at the same time sees all or none
+        made = Path(folder) / path.name
+        made.write_text(text)
+        os.replace(made, path)
+    return path
+
+
+def sources_of(cache_dir: Path, models: bool = True) -> list[Path]:
     """What the simulated ``lvmfast._cuda`` is made of, with the models or without."""
-    cuda = [ROOT / f"csrc/{name}.cu" for name in (MODELS if models else []) + OPERATIONS]
-    return [*cuda, HERE / "module_shim.cpp", *RUNTIME]
+    units = (MODELS if models else []) + OPERATIONS
+    return [*(_unit(cache_dir, parts) for parts in units), HERE / "module_shim.cpp", *RUNTIME]
 
 
 def build_shim(
@@ -113,7 +133,7 @@ def build_shim(
     compiler = os.environ.get("CXX", "c++")
     flags = _flags(sanitize)
     if sources is None:
-        sources = sources_of(models=not sanitize)
+        sources = sources_of(cache_dir, models=not sanitize)
         flags += ["-DLVM_SHIM_WITHOUT_MODELS"] if sanitize else []
     includes = [ROOT / "csrc", HERE, pybind11.get_include(), sysconfig.get_paths()["include"]]
     includes = [f"-I{folder}" for folder in includes[:2]] + [f"-isystem{folder}" for folder in includes[2:]]
@@ -124,12 +144,13 @@ def build_shim(
         target = cache_dir / f"{source.stem}-{_digest(common, *contents)}.o"
         return _into(target, [compiler, *flags, *includes, "-x", "c++", "-c", str(source)])
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with open(cache_dir / "lock", "w") as lock, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes at the same time waits for the objects
         objects = list(pool.map(compile_one, sources))
-    folder = cache_dir / _digest(*(path.name.encode() for path in objects))
-    folder.mkdir(exist_ok=True)
-    link = [compiler, *flags, "-shared", *map(str, objects)]
-    return _into(folder / (name + sysconfig.get_config_var("EXT_SUFFIX")), link)
+        folder = cache_dir / _digest(*(path.name.encode() for path in objects))
+        folder.mkdir(exist_ok=True)
+        link = [compiler, *flags, "-shared", *map(str, objects)]
+        return _into(folder / (name + sysconfig.get_config_var("EXT_SUFFIX")), link)
 
 
 def load_shim(path: Path) -> ModuleType:
