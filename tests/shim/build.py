@@ -56,9 +56,9 @@ def _digest(*parts: bytes) -> str:
     return state.hexdigest()[:20]
 
 
-def _with_headers(source: Path) -> list[Path]:
-    """The source and what it includes by name of csrc and of this folder, to the end."""
-    found = [source]
+def _with_headers(sources: Sequence[Path]) -> list[Path]:
+    """The sources and what they include by name of csrc and of this folder, to the end."""
+    found = list(sources)
     for path in found:  # grows
         for name in re.findall(r'^\s*#\s*include\s*"([^"]+)"', path.read_text(), re.MULTILINE):
             candidates = (folder / name for folder in (path.parent, ROOT / "csrc", HERE))
@@ -92,27 +92,18 @@ def _into(path: Path, command: list[str]) -> Path:
     return path
 
 
-def _unit(cache_dir: Path, parts: Sequence[str]) -> Path:
-    """The part, or a file in the cache that includes the parts."""
-    if len(parts) == 1:
-        return ROOT / f"csrc/{parts[0]}.cu"
-    text = "".join(f'#include "{part}.cu"\n' for part in parts)
-    path = cache_dir / f"{Path(parts[0]).name}-{_digest(text.encode())}.cu"
-    with tempfile.TemporaryDirectory(dir=cache_dir) as folder:  # whoever runs at the same time sees all or none
-        made = Path(folder) / path.name
-        made.write_text(text)
-        os.replace(made, path)
-    return path
-
-
-def sources_of(cache_dir: Path, models: bool = True) -> list[Path]:
-    """What the simulated ``lvmfast._cuda`` is made of, with the models or without."""
-    units = (MODELS if models else []) + OPERATIONS
-    return [*(_unit(cache_dir, parts) for parts in units), HERE / "module_shim.cpp", *RUNTIME]
+def sources_of(models: bool = True) -> list[list[Path]]:
+    """What the simulated ``lvmfast._cuda`` is made of, with the models or without, by unit."""
+    units = [[ROOT / f"csrc/{name}.cu" for name in unit] for unit in (MODELS if models else []) + OPERATIONS]
+    return [*units, *([path] for path in (HERE / "module_shim.cpp", *RUNTIME))]
 
 
 def build_shim(
-    cache_dir: Path, *, sanitize: str | None = None, sources: Sequence[Path] | None = None, name: str = "_cuda_shim"
+    cache_dir: Path,
+    *,
+    sanitize: str | None = None,
+    units: Sequence[Sequence[Path]] | None = None,
+    name: str = "_cuda_shim",
 ) -> Path:
     """The host module, compiled unless an equal one is in the cache.
 
@@ -122,9 +113,9 @@ def build_shim(
         Folder of objects and modules, each named by what it is made of.
     sanitize : str, optional
         "address", "undefined" or "address,undefined". The first needs the sanitizer's library preloaded.
-    sources : sequence of Path, optional
-        What to compile; one of them holds PYBIND11_MODULE of that name. By default all of ``lvmfast._cuda``, and for
-        the sanitizers, which compile for minutes, its operations without the models.
+    units : sequence of sequences of Path, optional
+        What to compile, the files of a unit as one; one of them holds PYBIND11_MODULE of that name. By default all of
+        ``lvmfast._cuda``, and for the sanitizers, which compile for minutes, its operations without the models.
     name : str
         The module's.
     """
@@ -132,21 +123,22 @@ def build_shim(
     cache_dir.mkdir(parents=True, exist_ok=True)
     compiler = os.environ.get("CXX", "c++")
     flags = _flags(sanitize)
-    if sources is None:
-        sources = sources_of(cache_dir, models=not sanitize)
+    if units is None:
+        units = sources_of(models=not sanitize)
         flags += ["-DLVM_SHIM_WITHOUT_MODELS"] if sanitize else []
     includes = [ROOT / "csrc", HERE, pybind11.get_include(), sysconfig.get_paths()["include"]]
     includes = [f"-I{folder}" for folder in includes[:2]] + [f"-isystem{folder}" for folder in includes[2:]]
     common = " ".join([compiler, *flags, *includes]).encode()
 
-    def compile_one(source: Path) -> Path:
-        contents = [part for path in _with_headers(source) for part in (bytes(path), path.read_bytes())]
-        target = cache_dir / f"{source.stem}-{_digest(common, *contents)}.o"
-        return _into(target, [compiler, *flags, *includes, "-x", "c++", "-c", str(source)])
+    def compile_one(unit: Sequence[Path]) -> Path:
+        contents = [part for path in _with_headers(unit) for part in (bytes(path), path.read_bytes())]
+        target = cache_dir / f"{unit[0].stem}-{_digest(common, *contents)}.o"
+        before = [word for path in unit[:-1] for word in ("-include", str(path))]
+        return _into(target, [compiler, *flags, *includes, *before, "-x", "c++", "-c", str(unit[-1])])
 
     with open(cache_dir / "lock", "w") as lock, concurrent.futures.ThreadPoolExecutor(2) as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes at the same time waits for the objects
-        objects = list(pool.map(compile_one, sources))
+        objects = list(pool.map(compile_one, units))
         folder = cache_dir / _digest(*(path.name.encode() for path in objects))
         folder.mkdir(exist_ok=True)
         link = [compiler, *flags, "-shared", *map(str, objects)]
