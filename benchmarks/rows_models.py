@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import peers.autoencoders
 import peers.density_ratios
+import peers.grid_latent
 import peers.logistic_regression
 import peers.ratio_networks
 from peers.autoencoders import AutoencoderCase
+from peers.grid_latent import GridCase
 from peers.logistic_regression import LogisticCase
 from rows import FLOAT32, FLOAT64, Pair, Row, names
 
@@ -78,6 +81,41 @@ def ratio_kernels(method: str):
     return make
 
 
+def grid_density(of_mesh: bool):
+    """The densities of a picture."""
+
+    def make(dtype: str, quick: bool):
+        case = GridCase.of(dtype, 0.1 if quick else 0.01)
+        points, model = case.mesh if of_mesh else case.points, case.model()
+
+        def ours():
+            return model.log_density(points)
+
+        def pair(peer):
+            theirs = (peers.grid_latent.MESHES if of_mesh else peers.grid_latent.DENSITIES)[peer](case)
+            np.testing.assert_allclose(ours(), theirs(), rtol=0, atol=1e-9 if dtype == "float64" else 2e-3)
+            return Pair(ours, theirs)
+
+        return f"{len(points):,} points, 600 latents", pair
+
+    return make
+
+
+def grid_gradient(dtype: str, quick: bool):
+    """What a step of a fit needs."""
+    case = GridCase.of(dtype)
+    points = case.model().sample(200 if quick else 2000, rng=0).astype(dtype)
+    ours = peers.grid_latent.our_gradient(case, points)
+
+    def pair(peer):
+        theirs = peers.grid_latent.GRADIENTS[peer](case, points)
+        for mine, found in zip(ours(), theirs(), strict=True):
+            np.testing.assert_allclose(mine, found, rtol=0, atol=1e-11 if dtype == "float64" else 1e-4)
+        return Pair(ours, theirs)
+
+    return f"{len(points):,} rows, 600 latents", pair
+
+
 AUTOENCODERS = names(peers.autoencoders, but=("keras-model", "keras-model-jit"))
 LOSSES = "first losses to 1e-5, the next two to 3e-3"
 MODELS = (
@@ -121,5 +159,26 @@ MODELS = (
         names(peers.density_ratios),
         ratio_kernels("kliep"),
         FLOAT64,
+    ),
+    Row(
+        "grid-density",
+        "nonlinear latent-variable model: log densities of points",
+        "log densities to 1e-9 (float32: 2e-3)",
+        tuple(peers.grid_latent.DENSITIES),
+        grid_density(False),
+    ),
+    Row(
+        "grid-density-mesh",
+        "the same on a product mesh",
+        "log densities to 1e-9 (float32: 2e-3)",
+        tuple(peers.grid_latent.MESHES),
+        grid_density(True),
+    ),
+    Row(
+        "grid-gradient",
+        "the same: mean log density with gradients by the map and the noise",
+        "value and gradients to 1e-11 (float32: 1e-4)",
+        tuple(peers.grid_latent.GRADIENTS),
+        grid_gradient,
     ),
 )

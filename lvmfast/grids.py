@@ -28,6 +28,15 @@ class Mesh:
         Of values on the grid: ``(n_1, n_2, n_3, ...)`` for "ij", ``(n_2, n_1, n_3, ...)`` for "xy".
     ndim : int
         The number of axes, which is that of the columns of ``points``.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> grid = lvm.grids.mesh([0.0, 1.0], [5.0, 6.0, 7.0], indexing="xy")
+    >>> grid
+    Mesh(0 to 1 in 2, 5 to 7 in 3; indexing='xy')
+    >>> grid.points[:3].tolist(), grid.coordinates[0].shape
+    ([[0.0, 5.0], [1.0, 5.0], [0.0, 6.0]], (3, 2))
     """
 
     def __init__(self, axes, indexing: str = "ij"):
@@ -161,6 +170,13 @@ def open_mesh(*axes, indexing="ij") -> tuple:
     ------
     ValueError
         If an axis is not of shape (n,), or indexing is neither.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> a, b = lvm.grids.open_mesh([0.0, 1.0, 2.0], [10.0, 20.0])
+    >>> a.shape, b.shape, (a + b).tolist()
+    ((3, 1), (1, 2), [[10.0, 20.0], [11.0, 21.0], [12.0, 22.0]])
     """
     return Mesh(axes, indexing).open
 
@@ -190,6 +206,12 @@ def prior_grid(n, quantiles=(0.05, 0.95), n_components=2) -> Mesh:
     References
     ----------
     Kingma & Welling (2014), "Auto-encoding variational Bayes", figure 4.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> lvm.grids.prior_grid(3, (0.1, 0.9)).axes[0].round(3) + 0.0
+    array([-1.282,  0.   ,  1.282])
     """
     n, n_components = check_integer(n, "n", 2), check_integer(n_components, "n_components", 1)
     try:
@@ -222,6 +244,12 @@ def latent_grid(embedding, n, margin=0.05) -> Mesh:
     ------
     ValueError
         If the embedding is not (m, q) with m >= 1, or not finite; for n < 2 or margin < 0.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> lvm.grids.latent_grid([[0.0, 5.0], [1.0, 7.0]], 2, margin=0.5)
+    Mesh(-0.5 to 1.5 in 2, 4 to 8 in 2; indexing='ij')
     """
     X = as_matrix(embedding, "embedding")
     if not X.size:

@@ -27,6 +27,16 @@ class GridPosterior:
         ``weights_k p(z_k | x_i)``: rows of sum 1, NaN where ``supported`` is not.
     log_evidence : array of shape (n,)
         ``log p(x_i)``, nats.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> model = lvm.GridLatentModel(lambda z: z**2, 0.01)
+    >>> p = model.posterior([[1.0]])  # z is near 1 or near -1
+    >>> abs(p.mode.round(2)), p.std.round(2), abs(p.mean) < 1e-9
+    (array([[0.99]]), array([[0.99]]), array([[ True]]))
+    >>> float(p.latents[p.credible_region(0.9)[0]].min().round(2))
+    -1.07
     """
 
     def __init__(self, rule, masses, log_evidence):
