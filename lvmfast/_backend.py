@@ -56,7 +56,14 @@ def available_cpus() -> int:
 
 
 def get_num_threads() -> int:
-    """Number of threads that lvmfast's own loops share."""
+    """Number of threads that lvmfast's own loops share.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> lvm.get_num_threads() >= 1
+    True
+    """
     return _cpu.num_threads()
 
 
@@ -71,6 +78,15 @@ def set_num_threads(n: int) -> None:
     ------
     ValueError
         If ``n`` is not an integer of at least 1 (and at most 4096).
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> before = lvm.get_num_threads()
+    >>> lvm.set_num_threads(1)
+    >>> lvm.get_num_threads()
+    1
+    >>> lvm.set_num_threads(before)
     """
     global _blas_limit
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= MAX_THREADS:
@@ -148,6 +164,13 @@ def release_memory() -> int:
     -------
     int
         The bytes that were freed.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> freed = lvm.release_memory()  # bytes
+    >>> lvm.release_memory()
+    0
     """
     return _cpu.release_memory()
 

@@ -70,7 +70,14 @@ class OptimizeResult:
 
 
 def cosine_decay(step: int, n_steps: int) -> float:
-    """Factor ``(1 + cos(pi * step / n_steps)) / 2`` of the learning rate at ``step`` = 0, 1, ..."""
+    """Factor ``(1 + cos(pi * step / n_steps)) / 2`` of the learning rate at ``step`` = 0, 1, ...
+
+    Examples
+    --------
+    >>> from lvmfast import optim
+    >>> float(optim.cosine_decay(0, 100)), float(optim.cosine_decay(100, 100))
+    (1.0, 0.0)
+    """
     return 0.5 * (1.0 + np.cos(np.pi * min(step, n_steps) / n_steps))
 
 
@@ -115,6 +122,14 @@ class Adam:
     References
     ----------
     Kingma & Ba (2015), "Adam: a method for stochastic optimization", algorithm 1 and section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast import optim
+    >>> result = optim.Adam(0.1).minimize(lambda t: (float(t @ t), 2 * t), np.array([3.0, 4.0]), max_iter=500)
+    >>> result.values[0], result.values[-1] < 1e-3
+    (25.0, True)
     """
 
     def __init__(self, learning_rate=0.01, *, beta_1=0.9, beta_2=0.999, epsilon=1e-7, schedule=None):
@@ -192,6 +207,14 @@ class LBFGS:
     References
     ----------
     Byrd, Lu, Nocedal & Zhu (1995), "A limited memory algorithm for bound constrained optimization".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast import optim
+    >>> result = optim.LBFGS().minimize(lambda t: (float(t @ t), 2 * t), np.array([3.0, 4.0]), max_iter=50)
+    >>> result.converged, bool(np.abs(result.theta).max() < 1e-6)
+    (True, True)
     """
 
     def __init__(self, memory: int = 20, ftol: float = 0.0, gtol: float = 1e-12):

@@ -133,6 +133,13 @@ def exponential(scale=1.0, size=None, *, rng=None, dtype=None, out=None, start=0
     ------
     ValueError, TypeError
         As in :func:`uniform`, and if a ``scale`` is below 0.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> x = lvm.random.exponential(2.0, 10_000, rng=0)
+    >>> bool(abs(x.mean() - 2.0) < 0.1)
+    True
     """
     request = _Request({"scale": scale}, size, dtype, out, device)
     _check_not_negative(request.parameters[0])
@@ -211,6 +218,14 @@ def bits(size=None, *, rng=None, dtype=None, out=None, start=0, device="auto"):
     -------
     int or ndarray
         An int where neither ``size`` nor ``out`` gives a shape.
+
+    Examples
+    --------
+    >>> import lvmfast as lvm
+    >>> lvm.random.bits(2, rng=0).dtype
+    dtype('uint64')
+    >>> bool((lvm.random.bits(10, rng=0)[5:] == lvm.random.bits(5, rng=0, start=5)).all())
+    True
     """
     return _Request({}, size, dtype, out, device, allowed=_WORDS).filled("fill_bits", rng, start)
 
@@ -223,6 +238,14 @@ def philox(counter, key) -> np.ndarray:
     References
     ----------
     J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, Parallel random numbers: as easy as 1, 2, 3, SC'11.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> words = lvm.random.philox(np.zeros(4, np.uint32), np.zeros(2, np.uint32))
+    >>> [hex(word) for word in words.tolist()]
+    ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
     counter, key = _as_words(counter, "counter", 4), _as_words(key, "key", 2)
     try:

@@ -16,6 +16,21 @@ hypothesis.settings.register_profile("lvmfast", derandomize=True, database=None,
 hypothesis.settings.load_profile("lvmfast")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """``pytest`` without arguments takes a process for each processor, where pytest-xdist is installed.
+
+    Not on a GPU, whose memory some tests fill. Each process has two threads, so that loops over threads are seen.
+    """
+    if hasattr(config, "workerinput"):
+        _backend.cpu.set_num_threads(2)
+        return
+    option, everything = config.option, config.args_source == pytest.Config.ArgsSource.TESTPATHS
+    asked = not config.pluginmanager.hasplugin("xdist") or option.numprocesses is not None or option.dist != "no"
+    if everything and not asked and not option.usepdb and _gpu.usable() is None:
+        option.numprocesses, option.dist = _backend.available_cpus(), "loadfile"
+
+
 @pytest.fixture(params=_backend.cpu.instruction_sets())
 def instruction_set(request):
     """Every set of kernels that this processor can run, in turn."""
@@ -39,9 +54,12 @@ def order(request):
 
 @pytest.fixture(autouse=True, scope="module")
 def one_blas_thread(request):
-    """In tests/models: so small, two threads gain nothing, and lose much where other processes keep the cores."""
-    small = "models" in request.path.parts
-    with threadpoolctl.threadpool_limits(1, user_api="blas") if small else contextlib.nullcontext():
+    """In tests/models: so small, two threads gain nothing, and lose much where other processes keep the cores.
+
+    Where pytest-xdist runs the tests, it is these processes that keep them.
+    """
+    one = "models" in request.path.parts or hasattr(request.config, "workerinput")
+    with threadpoolctl.threadpool_limits(1, user_api="blas") if one else contextlib.nullcontext():
         yield
 
 

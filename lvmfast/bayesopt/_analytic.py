@@ -106,6 +106,16 @@ class ExpectedImprovement(_Improvement):
     References
     ----------
     Jones, Schonlau & Welch (1998), "Efficient global optimization of expensive black-box functions", eq. 15.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> X = np.linspace(-1, 2, 7)[:, None]
+    >>> gp = lvm.GPR(noise_variance=0.01, learn_noise=False).fit(X, np.sin(3 * X[:, 0]))
+    >>> ei = lvm.bayesopt.ExpectedImprovement(gp, [(-1.0, 2.0)])
+    >>> bool((ei([[-0.5], [1.5]]) >= 0).all())
+    True
     """
 
     def _formula(self, mean, variance):
@@ -143,6 +153,17 @@ class LogExpectedImprovement(ExpectedImprovement):
     ----------
     Ament, Daulton, Eriksson, Balandat & Bakshy (2023), "Unexpected improvements to expected improvement for Bayesian
     optimization", eq. 8 and 9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> X = np.linspace(-1, 2, 7)[:, None]
+    >>> gp = lvm.GPR(noise_variance=0.01, learn_noise=False).fit(X, np.sin(3 * X[:, 0]))
+    >>> log_ei = lvm.bayesopt.LogExpectedImprovement(gp, [(-1.0, 2.0)])
+    >>> ei = lvm.bayesopt.ExpectedImprovement(gp, [(-1.0, 2.0)])
+    >>> bool(np.allclose(np.exp(log_ei([[-0.5]])), ei([[-0.5]])))
+    True
     """
 
     def _formula(self, mean, variance):
@@ -163,6 +184,16 @@ class ProbabilityOfImprovement(_Improvement):
     ----------
     Kushner (1964), "A new method of locating the maximum point of an arbitrary multipeak curve in the presence of
     noise".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> X = np.linspace(-1, 2, 7)[:, None]
+    >>> gp = lvm.GPR(noise_variance=0.01, learn_noise=False).fit(X, np.sin(3 * X[:, 0]))
+    >>> pi = lvm.bayesopt.ProbabilityOfImprovement(gp, [(-1.0, 2.0)])
+    >>> bool(0 < pi([[-0.5]])[0] < 1)
+    True
     """
 
     def _formula(self, mean, variance):
@@ -197,6 +228,17 @@ class LowerConfidenceBound(_Marginal):
     References
     ----------
     Srinivas, Krause, Kakade & Seeger (2010), "Gaussian process optimization in the bandit setting", eq. 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> X = np.linspace(-1, 2, 7)[:, None]
+    >>> gp = lvm.GPR(noise_variance=0.01, learn_noise=False).fit(X, np.sin(3 * X[:, 0]))
+    >>> mean, std = gp.predict([[0.0]], return_std=True)
+    >>> lcb = lvm.bayesopt.LowerConfidenceBound(gp, [(-1.0, 2.0)], kappa=2.0)
+    >>> bool(np.allclose(lcb([[0.0]]), -(mean - 2.0 * std)))
+    True
     """
 
     def __init__(self, model, bounds, *, kappa=1.96):

@@ -80,6 +80,17 @@ def maximize(
         For bad arguments.
     InfeasibleError
         If no candidate is feasible.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> X = np.linspace(-1, 2, 7)[:, None]
+    >>> gp = lvm.GPR(noise_variance=0.01, learn_noise=False).fit(X, np.sin(3 * X[:, 0]))
+    >>> bound = lvm.bayesopt.LowerConfidenceBound(gp, [(-1.0, 2.0)], kappa=0.0)
+    >>> found = lvm.bayesopt.maximize(bound, random_state=0)
+    >>> bool(np.allclose(found.value, -gp.predict(found.x[None])))
+    True
     """
     if not isinstance(acquisition, Acquisition):
         raise TypeError(f"acquisition must be an acquisition function of lvmfast.bayesopt, got {acquisition!r}")

@@ -58,6 +58,16 @@ class MonteCarloExpectedImprovement(Acquisition):
     Balandat et al. (2020), "BoTorch: a framework for efficient Monte-Carlo Bayesian optimization", section 3; the
     smooth bound: Ament et al. (2023), "Unexpected improvements to expected improvement for Bayesian optimization",
     section 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> X = np.linspace(-1, 2, 7)[:, None]
+    >>> gp = lvm.GPR(noise_variance=0.01, learn_noise=False).fit(X, np.sin(3 * X[:, 0]))
+    >>> ei = lvm.bayesopt.MonteCarloExpectedImprovement(gp, [(-1.0, 2.0)], q=2)
+    >>> ei([[[-0.6], [-0.4]], [[0.0], [1.5]]]).shape  # two candidates of two points
+    (2,)
     """
 
     def __init__(self, model, bounds, *, q, n_samples=128, best=None, pending=None, random_state=0):

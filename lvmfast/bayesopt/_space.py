@@ -36,6 +36,14 @@ class Real:
     ------
     ValueError, TypeError
         If the bounds are reversed, equal, infinite or NaN, or not positive with ``log``.
+
+    Examples
+    --------
+    >>> from lvmfast.bayesopt import Real
+    >>> Real(1e-4, 1.0, log=True).transform([1e-4, 1e-2, 1.0])
+    array([[0. ],
+           [0.5],
+           [1. ]])
     """
 
     low: float
@@ -94,6 +102,14 @@ class Integer:
     ------
     ValueError, TypeError
         If the bounds are reversed, equal or no integers, or not positive with ``log``.
+
+    Examples
+    --------
+    >>> from lvmfast.bayesopt import Integer
+    >>> Integer(1, 4).transform([1, 2, 4])
+    array([[0.        ],
+           [0.33333333],
+           [1.        ]])
     """
 
     low: int
@@ -160,6 +176,13 @@ class Categorical:
     ------
     ValueError, TypeError
         If there are fewer than two categories, two are equal, or one is something else.
+
+    Examples
+    --------
+    >>> from lvmfast.bayesopt import Categorical
+    >>> Categorical(["a", "b", "c"]).transform(["b", "a"])
+    array([[0., 1., 0.],
+           [1., 0., 0.]])
     """
 
     categories: tuple

@@ -38,6 +38,16 @@ class ThompsonSampling(Acquisition):
     References
     ----------
     Wilson et al. (2020), "Efficiently sampling functions from Gaussian process posteriors", section 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import lvmfast as lvm
+    >>> X = np.linspace(-1, 2, 7)[:, None]
+    >>> gp = lvm.GPR(noise_variance=0.01, learn_noise=False).fit(X, np.sin(3 * X[:, 0]))
+    >>> draw = lvm.bayesopt.ThompsonSampling(gp, [(-1.0, 2.0)], random_state=0)
+    >>> draw([[-0.5], [1.5]]).shape
+    (2,)
     """
 
     def __init__(self, model, bounds, *, n_samples=1, n_features=1024, random_state=0):

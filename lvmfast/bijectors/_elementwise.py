@@ -47,7 +47,14 @@ class Elementwise(Bijector):
 
 
 class Identity(Elementwise):
-    """``y = x``."""
+    """``y = x``.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Identity
+    >>> float(Identity().forward(2.0))
+    2.0
+    """
 
     def _forward(self, x):
         return x.copy()
@@ -75,6 +82,12 @@ class Shift(Elementwise):
     ----------
     shift : float or array_like
         Broadcasts with ``x``.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Shift
+    >>> float(Shift(1.0).forward(2.0))
+    3.0
     """
 
     _broadcasts = ("shift",)
@@ -115,6 +128,15 @@ class Scale(Elementwise):
     ----------
     scale : float or array_like, not 0
         Broadcasts with ``x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast.bijectors import Scale
+    >>> float(Scale(2.0).forward(3.0))
+    6.0
+    >>> bool(Scale(2.0).forward_log_det(3.0) == np.log(2.0))
+    True
     """
 
     _broadcasts = ("scale",)
@@ -192,7 +214,14 @@ class Exp(Elementwise):
 
 
 class Log(Elementwise):
-    """From the numbers above 0 to the real line: ``y = log(x)``; ``log dy/dx = -log x``."""
+    """From the numbers above 0 to the real line: ``y = log(x)``; ``log dy/dx = -log x``.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Log
+    >>> float(Log().forward(1.0)), float(Log().inverse(0.0))
+    (0.0, 1.0)
+    """
 
     _domain = "be > 0"
 
@@ -236,6 +265,12 @@ class Power(Elementwise):
     Notes
     -----
     Programs have ``exp(power log x)``, whose relative error is some ``|power log x|`` roundings.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Power
+    >>> float(Power(2).forward(3.0)), float(Power(2).inverse(9.0))
+    (9.0, 3.0)
     """
 
     _domain = _range = "be > 0"

@@ -27,6 +27,12 @@ class Sigmoid(Elementwise):
     ----------
     low, high : float or array_like, default=0, 1
         Ends of the interval, ``low < high``; they broadcast with ``x``.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Sigmoid
+    >>> float(Sigmoid(-1.0, 3.0).forward(0.0))
+    1.0
     """
 
     _broadcasts = ("low", "high")
@@ -92,6 +98,12 @@ class Tanh(Elementwise):
     """From the real line to ``(-1, 1)``: ``y = tanh(x)``.
 
     ``log dy/dx = 2 (log 2 - |x| - log(1 + exp(-2 |x|))) = log(1 - y**2)``, without cancellation in either form.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Tanh
+    >>> float(Tanh().forward(0.0))
+    0.0
     """
 
     _range = "be > -1 and < 1"
@@ -146,6 +158,14 @@ class SinhArcsinh(Elementwise):
     ----------
     M. C. Jones, A. Pewsey, Sinh-arcsinh distributions, Biometrika 96, 2009, eq. 2; there ``epsilon = -skewness
     tailweight`` and ``delta = 1 / tailweight`` for the map from ``y / c`` to ``x``.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import SinhArcsinh
+    >>> float(SinhArcsinh().forward(0.0))
+    0.0
+    >>> float(SinhArcsinh(skewness=1.0).forward(0.0)) > 0
+    True
     """
 
     _broadcasts = ("skewness", "tailweight")

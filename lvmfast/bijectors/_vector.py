@@ -39,6 +39,12 @@ class ScaleTriL(_Vector):
     ----------
     scale_tril : array_like of shape (..., d, d)
         Zeros above the diagonal and none on it; leading dimensions broadcast with those of ``x``.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import ScaleTriL
+    >>> ScaleTriL([[2.0, 0.0], [1.0, 3.0]]).forward([1.0, 1.0])
+    array([2., 4.])
     """
 
     def __init__(self, scale_tril):
@@ -99,6 +105,12 @@ class Permute(_Vector):
     ----------
     permutation : array_like of int, shape (d,)
         Every one of 0, ..., d - 1.
+
+    Examples
+    --------
+    >>> from lvmfast.bijectors import Permute
+    >>> Permute([2, 0, 1]).forward([1.0, 2.0, 3.0])
+    array([3., 1., 2.])
     """
 
     def __init__(self, permutation):

@@ -19,6 +19,12 @@ class Uniform(Distribution):
     ----------
     low, high : float or array_like, default=0, 1
         Ends, ``low < high``; they broadcast to ``batch_shape``.
+
+    Examples
+    --------
+    >>> from lvmfast.distributions import Uniform
+    >>> Uniform(0.0, 4.0).prob([1.0, 5.0])
+    array([0.25, 0.  ])
     """
 
     def __init__(self, low=0.0, high=1.0):
@@ -83,6 +89,12 @@ class Bernoulli(Distribution):
         ``log(p / (1 - p))``.
     probs : float or array_like in [0, 1], optional
         p. One of the two is given.
+
+    Examples
+    --------
+    >>> from lvmfast.distributions import Bernoulli
+    >>> Bernoulli(probs=0.25).prob([0.0, 1.0])
+    array([0.75, 0.25])
     """
 
     discrete = True

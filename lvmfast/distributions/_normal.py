@@ -160,6 +160,16 @@ class MultivariateNormalTriL(_MultivariateNormal):
         Mean; without it 0.
     scale_tril : array_like of shape (..., d, d)
         The Cholesky factor L of the covariance: a lower triangle with a diagonal above 0.
+
+    Examples
+    --------
+    >>> from lvmfast.distributions import MultivariateNormalTriL
+    >>> p = MultivariateNormalTriL([0.0, 1.0], [[1.0, 0.0], [0.5, 2.0]])
+    >>> p.covariance
+    array([[1.  , 0.5 ],
+           [0.5 , 4.25]])
+    >>> p.sample(5, rng=0).shape
+    (5, 2)
     """
 
     _full = True
@@ -215,6 +225,17 @@ class MultivariateNormalDiag(_MultivariateNormal):
         Mean; without it 0.
     scale_diag : array_like of shape (..., d) > 0
         Standard deviations s.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast.distributions import MultivariateNormalDiag
+    >>> p = MultivariateNormalDiag([0.0, 1.0], [1.0, 2.0])
+    >>> p.covariance
+    array([[1., 0.],
+           [0., 4.]])
+    >>> p.sample(5, rng=0).shape
+    (5, 2)
     """
 
     _full = False

@@ -46,6 +46,13 @@ def divergence(f, p, q) -> float:
     ----------
     M. Gil, F. Alajaji, T. Linder (2013), Renyi divergence measures for commonly used univariate continuous
     distributions, Information Sciences 249, table 2; F. Liese, I. Vajda (1987), Convex Statistical Distances, ch. 2.
+
+    Examples
+    --------
+    >>> from lvmfast import divergences, distributions
+    >>> p, q = distributions.Normal(0.0, 1.0), distributions.Normal(1.0, 1.0)
+    >>> round(divergences.divergence("kl", p, q), 6)
+    0.5
     """
     f = as_f_divergence(f)
     check_single(p, q)

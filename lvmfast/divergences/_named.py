@@ -304,6 +304,13 @@ def alpha_divergence(alpha: float, *, self_normalized: bool = False) -> Named:
     References
     ----------
     A. Cichocki, S. Amari (2010), Families of alpha- beta- and gamma-divergences, Entropy 12, eq. 2.
+
+    Examples
+    --------
+    >>> from lvmfast import divergences, distributions
+    >>> p, q = distributions.Normal(0.0, 1.0), distributions.Normal(1.0, 1.0)
+    >>> round(divergences.divergence(divergences.alpha_divergence(1.0), p, q), 6)  # KL(p || q)
+    0.5
     """
     if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real) or not np.isfinite(alpha):
         raise ValueError(f"alpha must be a finite number, got {alpha!r}")
@@ -325,6 +332,12 @@ def as_f_divergence(f) -> FDivergence:
     ------
     ValueError, TypeError
         If there is none.
+
+    Examples
+    --------
+    >>> from lvmfast import divergences
+    >>> divergences.as_f_divergence("pearson_chi2") is divergences.pearson_chi2
+    True
     """
     if isinstance(f, FDivergence):
         return f

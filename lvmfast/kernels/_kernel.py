@@ -265,7 +265,16 @@ class _Combination(Kernel):
 
 
 class Sum(_Combination):
-    """``k(x, z) = k1(x, z) + k2(x, z) + ...``; usually written ``k1 + k2``. It holds copies of its parts."""
+    """``k(x, z) = k1(x, z) + k2(x, z) + ...``; usually written ``k1 + k2``. It holds copies of its parts.
+
+    Examples
+    --------
+    >>> from lvmfast.kernels import RBF, White
+    >>> k = RBF(variance=2.0) + White(0.5)
+    >>> k([[1.0], [1.0]])
+    array([[2.5, 2. ],
+           [2. , 2.5]])
+    """
 
     def _scale(self, factor: float) -> None:
         for part in self.parts:
@@ -276,7 +285,15 @@ class Sum(_Combination):
 
 
 class Product(_Combination):
-    """``k(x, z) = k1(x, z) * k2(x, z) * ...``; usually written ``k1 * k2``. It holds copies of its parts."""
+    """``k(x, z) = k1(x, z) * k2(x, z) * ...``; usually written ``k1 * k2``. It holds copies of its parts.
+
+    Examples
+    --------
+    >>> from lvmfast.kernels import RBF, Linear
+    >>> k = RBF() * Linear()
+    >>> k([[1.0], [2.0]]).diagonal()
+    array([1., 4.])
+    """
 
     is_product = True
 

@@ -143,6 +143,13 @@ class Matern12(_Scaled):
     References
     ----------
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, eq. 4.18.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast.kernels import Matern12
+    >>> bool(np.allclose(Matern12()([[0.0]], [[2.0]]), np.exp(-2.0)))
+    True
     """
 
     kind = _KIND.matern12
@@ -163,6 +170,14 @@ class Matern32(_Scaled):
     References
     ----------
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, eq. 4.17.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast.kernels import Matern32
+    >>> a = np.sqrt(3.0) * 2.0
+    >>> bool(np.allclose(Matern32()([[0.0]], [[2.0]]), (1 + a) * np.exp(-a)))
+    True
     """
 
     kind = _KIND.matern32
@@ -183,6 +198,14 @@ class Matern52(_Scaled):
     References
     ----------
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, eq. 4.17.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast.kernels import Matern52
+    >>> a = np.sqrt(5.0) * 2.0
+    >>> bool(np.allclose(Matern52()([[0.0]], [[2.0]]), (1 + a + a**2 / 3) * np.exp(-a)))
+    True
     """
 
     kind = _KIND.matern52
@@ -205,6 +228,12 @@ class RationalQuadratic(_Leaf):
     References
     ----------
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, eq. 4.19.
+
+    Examples
+    --------
+    >>> from lvmfast.kernels import RationalQuadratic
+    >>> RationalQuadratic(alpha=1.0)([[0.0]], [[2.0]]).round(4)
+    array([[0.3333]])
     """
 
     kind = _KIND.rational_quadratic
@@ -235,6 +264,12 @@ class Periodic(_Leaf):
     References
     ----------
     MacKay (1998), Introduction to Gaussian processes; Rasmussen & Williams (2006), eq. 4.31.
+
+    Examples
+    --------
+    >>> from lvmfast.kernels import Periodic
+    >>> Periodic(period=2.0)([[0.0]], [[2.0], [4.0]]).round(4)
+    array([[1., 1.]])
     """
 
     kind = _KIND.periodic
@@ -264,6 +299,13 @@ class Linear(_Leaf):
     References
     ----------
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, sec. 4.2.2.
+
+    Examples
+    --------
+    >>> from lvmfast.kernels import Linear
+    >>> Linear(variance=2.0)([[1.0], [3.0]])
+    array([[ 2.,  6.],
+           [ 6., 18.]])
     """
 
     kind = _KIND.linear
@@ -293,6 +335,12 @@ class Polynomial(_Leaf):
     References
     ----------
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, sec. 4.2.2.
+
+    Examples
+    --------
+    >>> from lvmfast.kernels import Polynomial
+    >>> Polynomial(degree=2)([[1.0]], [[1.0], [2.0]])
+    array([[4., 9.]])
     """
 
     kind = _KIND.polynomial
@@ -335,6 +383,12 @@ class Cosine(_Scaled):
     References
     ----------
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, sec. 4.2.1 (a single spectral line).
+
+    Examples
+    --------
+    >>> from lvmfast.kernels import Cosine
+    >>> Cosine(lengthscale=2.0)([[0.0]], [[1.0], [2.0]]).round(4)
+    array([[-1.,  1.]])
     """
 
     kind = _KIND.cosine
@@ -352,6 +406,13 @@ class Constant(_Leaf):
     References
     ----------
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, table 4.1.
+
+    Examples
+    --------
+    >>> from lvmfast.kernels import Constant
+    >>> Constant(2.0)([[0.0], [1.0]])
+    array([[2., 2.],
+           [2., 2.]])
     """
 
     kind = _KIND.constant
@@ -377,6 +438,17 @@ class White(_Leaf):
     References
     ----------
     Rasmussen & Williams (2006), Gaussian Processes for Machine Learning, table 4.1.
+
+    Examples
+    --------
+    >>> from lvmfast.kernels import White
+    >>> X = [[0.0], [0.0]]
+    >>> White(0.5)(X)
+    array([[0.5, 0. ],
+           [0. , 0.5]])
+    >>> White(0.5)(X, X)
+    array([[0., 0.],
+           [0., 0.]])
     """
 
     kind = _KIND.white

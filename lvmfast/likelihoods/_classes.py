@@ -147,6 +147,12 @@ class Softmax(_Classes):
     ----------
     Kingma & Welling (2014), Auto-encoding variational Bayes, eq. 4 (reparametrisation); Owen (2013), Monte Carlo
     theory, methods and examples, ch. 15-17 (Sobol's points).
+
+    Examples
+    --------
+    >>> from lvmfast.likelihoods import Softmax
+    >>> Softmax(2).log_density([0.0], [[0.0, 0.0]]).round(4)
+    array([-0.6931])
     """
 
     def __init__(self, n_classes, *, n_samples=256):
@@ -185,6 +191,12 @@ class RobustMax(_Classes):
     ----------
     Hernández-Lobato, Hernández-Lobato & Dupont (2011), Robust multi-class Gaussian process classification, NIPS 24,
     eq. 3.
+
+    Examples
+    --------
+    >>> from lvmfast.likelihoods import RobustMax
+    >>> RobustMax(3, epsilon=0.01).log_density([0.0], [[2.0, 1.0, 0.0]]).round(4)
+    array([-0.0101])
     """
 
     def __init__(self, n_classes, epsilon=1e-3, *, n_nodes=20):

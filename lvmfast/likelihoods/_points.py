@@ -170,6 +170,12 @@ class Poisson(_Counts, _Points):
     References
     ----------
     Opper & Archambeau (2009), The variational Gaussian approximation revisited, Neural Computation 21.
+
+    Examples
+    --------
+    >>> from lvmfast.likelihoods import Poisson
+    >>> Poisson().log_density([0.0, 1.0], [0.0, 0.0])
+    array([-1., -1.])
     """
 
     kind = "poisson"
@@ -203,6 +209,12 @@ class StudentT(_Points):
     References
     ----------
     Jylänki, Vanhatalo & Vehtari (2011), Robust Gaussian process regression with a Student-t likelihood, JMLR 12.
+
+    Examples
+    --------
+    >>> from lvmfast.likelihoods import StudentT
+    >>> StudentT(scale=1.0, df=4.0).log_density([0.0], [0.0]).round(4)
+    array([-0.9808])
     """
 
     kind = "student_t"
@@ -234,6 +246,12 @@ class Beta(_Points):
     References
     ----------
     Ferrari & Cribari-Neto (2004), Beta regression for modelling rates and proportions, J. Applied Statistics 31, eq. 4.
+
+    Examples
+    --------
+    >>> from lvmfast.likelihoods import Beta
+    >>> Beta(scale=4.0).log_density([0.5], [0.0]).round(4)
+    array([0.4055])
     """
 
     kind = "beta"
@@ -274,6 +292,12 @@ class Gamma(_Points):
     References
     ----------
     McCullagh & Nelder (1989), Generalized Linear Models, 2nd ed., ch. 8.
+
+    Examples
+    --------
+    >>> from lvmfast.likelihoods import Gamma
+    >>> Gamma(shape=1.0).log_density([2.0], [0.0]).round(4)
+    array([-2.])
     """
 
     kind = "gamma"
@@ -314,6 +338,13 @@ class NegativeBinomial(_Counts, _Points):
     References
     ----------
     Hilbe (2011), Negative Binomial Regression, 2nd ed., eq. 8.8 (NB2).
+
+    Examples
+    --------
+    >>> from lvmfast.likelihoods import NegativeBinomial
+    >>> mean, variance = NegativeBinomial(dispersion=0.5).predict([0.0], [0.0])
+    >>> mean, variance
+    (array([1.]), array([1.5]))
     """
 
     kind = "negative_binomial"
@@ -347,6 +378,12 @@ class Ordinal(_Points):
     References
     ----------
     Chu & Ghahramani (2005), Gaussian processes for ordinal regression, JMLR 6, eq. 4.
+
+    Examples
+    --------
+    >>> from lvmfast.likelihoods import Ordinal
+    >>> Ordinal([-1.0, 1.0]).predict_proba([0.0], [0.0]).round(4)
+    array([[0.1587, 0.6827, 0.1587]])
     """
 
     kind = "ordinal"

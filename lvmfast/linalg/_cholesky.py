@@ -156,6 +156,12 @@ def cholesky_vjp(L, L_bar):
     References
     ----------
     Murray (2016), "Differentiation of the Cholesky decomposition", arXiv:1602.07527, eq. 10.
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> linalg.cholesky_vjp([[2.0]], [[1.0]])  # d sqrt(A) / dA at A = 4
+    array([[0.25]])
     """
     module = _backend.module_for(L=L, L_bar=L_bar)
     L = as_float_array(L, "L", min_ndim=2)

@@ -56,6 +56,13 @@ def cholesky_append(L, B, C):
         With the row of the result (``pivot``) that has no positive pivot.
     NonFiniteError, ValueError
         For NaN or infinity, or an ``L`` whose diagonal is not positive.
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> linalg.cholesky_append([[2.0]], [4.0], 13.0)
+    array([[2., 0.],
+           [2., 3.]])
     """
     _backend.module_for(L=L, B=B, C=C)
     L, B, vector = factor_and_columns(L, B, "B")
@@ -93,6 +100,13 @@ def cholesky_insert(L, index, b, c):
         With the row of the result (``pivot``) that has no positive pivot.
     NonFiniteError, ValueError
         For NaN or infinity, or an ``L`` whose diagonal is not positive.
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> linalg.cholesky_insert([[3.0]], 0, [2.0], 1.0)
+    array([[1.        , 0.        ],
+           [2.        , 2.23606798]])
     """
     _backend.module_for(L=L, b=b, c=c)
     L, b, vector = factor_and_columns(L, b, "b")
@@ -212,6 +226,12 @@ def cholesky_delete(L, index):
     ------
     NonFiniteError, ValueError
         For NaN or infinity in ``L``, or a diagonal that is not positive.
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> linalg.cholesky_delete([[2.0, 0.0], [2.0, 3.0]], 0)
+    array([[3.60555128]])
     """
     L = as_float_array(L, "L", min_ndim=2)
     check_square(L, "L")
@@ -258,6 +278,14 @@ def cholesky_append_vjp(L_new, L_new_bar, m=1):
     -------
     L_bar, B_bar, C_bar : arrays of shape (..., n, n), (..., n, m) and (..., m, m)
         ``C_bar`` is symmetric.
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> L_new = linalg.cholesky_append([[2.0]], [4.0], 13.0)
+    >>> L_bar, B_bar, C_bar = linalg.cholesky_append_vjp(L_new, [[0.0, 0.0], [0.0, 1.0]])
+    >>> C_bar  # d sqrt(C - 4) / dC
+    array([[0.16666667]])
     """
     L_new, L_new_bar = _pair(L_new, L_new_bar, "L_new")
     m = _added(m, L_new)
@@ -302,6 +330,14 @@ def cholesky_insert_vjp(L, index, L_new, L_new_bar, m=1):
     Returns
     -------
     L_bar, b_bar, c_bar : arrays of shape (..., n, n), (..., n, m) and (..., m, m)
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> L_new = linalg.cholesky_insert([[2.0]], 1, [4.0], 13.0)
+    >>> L_bar, b_bar, c_bar = linalg.cholesky_insert_vjp([[2.0]], 1, L_new, [[0.0, 0.0], [0.0, 1.0]])
+    >>> c_bar
+    array([[0.16666667]])
     """
     _backend.module_for(L=L, L_new=L_new, L_new_bar=L_new_bar)
     L = as_float_array(L, "L", min_ndim=2)
@@ -358,6 +394,14 @@ def cholesky_delete_vjp(L, index, L_new_bar):
     -------
     L_bar : array of shape (..., n, n)
         Zero in the rows ``index``.
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> L = [[2.0, 0.0], [3.0, 4.0]]
+    >>> linalg.cholesky_delete_vjp(L, 0, [[1.0]])  # of sqrt(L[1, 0]^2 + L[1, 1]^2)
+    array([[0. , 0. ],
+           [0.6, 0.8]])
     """
     _backend.module_for(L=L, L_new_bar=L_new_bar)
     L = as_float_array(L, "L", min_ndim=2)

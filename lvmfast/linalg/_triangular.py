@@ -51,6 +51,12 @@ def solve_triangular(L, B, *, lower=True, trans=False, overwrite=False):
     -----
     Row- and column-major matrices and broadcast ones are used where they lie; other layouts are copied. The members of
     a batch share the threads of lvmfast, a single system those of the BLAS.
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> linalg.solve_triangular([[2.0, 0.0], [1.0, 2.0]], [2.0, 5.0])
+    array([1., 2.])
     """
     module = _backend.module_for(L=L, B=B)
     target = B
@@ -113,6 +119,14 @@ def solve_triangular_vjp(L, X, X_bar, *, lower=True, trans=False):
     -------
     L_bar, B_bar : arrays of shape (..., n, n) and of the shape of ``X``
         ``L_bar`` is zero outside the triangle. Where ``L`` or ``B`` was broadcast, sum over those dimensions.
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> X = linalg.solve_triangular([[2.0]], [4.0])  # B / L
+    >>> L_bar, B_bar = linalg.solve_triangular_vjp([[2.0]], X, [1.0])
+    >>> L_bar, B_bar
+    (array([[-1.]]), array([0.5]))
     """
     _backend.module_for(L=L, X=X, X_bar=X_bar)
     X = as_float_array(X, "X", min_ndim=1)
@@ -141,6 +155,12 @@ def cholesky_solve(L, B, *, overwrite=False):
     Returns
     -------
     X : array of the broadcast shape (..., n, m), or (..., n)
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> linalg.cholesky_solve([[2.0, 0.0], [1.0, 2.0]], [2.0, 5.0])
+    array([0., 1.])
     """
     if _backend.is_gpu(B):
         B = B if overwrite else as_float_array(B, "B")
@@ -169,6 +189,15 @@ def cholesky_solve_vjp(L, X, X_bar):
     Returns
     -------
     L_bar, B_bar : arrays of shape (..., n, n) and of the shape of ``X``
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> L = [[2.0]]
+    >>> X = linalg.cholesky_solve(L, [4.0])  # B / L^2
+    >>> L_bar, B_bar = linalg.cholesky_solve_vjp(L, X, [1.0])
+    >>> L_bar, B_bar
+    (array([[-1.]]), array([0.25]))
     """
     _backend.module_for(L=L, X=X, X_bar=X_bar)
     X = as_float_array(X, "X", min_ndim=1)

@@ -89,8 +89,8 @@ def cholesky_update(L, U, *, sign=1, overwrite=False, out=None, check=True):
     --------
     >>> import lvmfast as lvm
     >>> lvm.linalg.cholesky_update([[2.0, 0.0], [1.0, 2.0]], [1.5, 2.0])
-    array([[2.5, 0. ],
-           [2. , 2.23606798]])
+    array([[2.5       , 0.        ],
+           [2.        , 2.23606798]])
     """
     if check and out is None and type(L) is type(U) is np.ndarray and type(sign) is int and (sign == 1 or sign == -1):
         result = _fast(L, U, sign, bool(overwrite))  # the usual case at the cost of one call
@@ -235,6 +235,13 @@ def cholesky_update_vjp(L, U, L_new_bar, *, sign=1, L_new=None):
     ----------
     Pas and Patrinos (2025), arXiv:2503.15372, for the blocks of reflections; Murray (2016), arXiv:1602.07527, eq. 10,
     for the closed formula.
+
+    Examples
+    --------
+    >>> from lvmfast import linalg
+    >>> L_bar, U_bar = linalg.cholesky_update_vjp([[3.0]], [4.0], [[1.0]])  # of sqrt(L^2 + U^2)
+    >>> L_bar, U_bar
+    (array([[0.6]]), array([0.8]))
     """
     original = L, U
     module = _backend.module_for(L=L, U=U, L_new_bar=L_new_bar, L_new=L_new)

@@ -12,6 +12,7 @@ from lvmfast.grids import Mesh
 __all__ = ["GridDensity", "checked_points", "mapped"]
 
 MESH_AXES = 8  # of meshes that the compiled product takes
+DIRECT = 16  # columns up to which compiled distances are of differences; beyond, float32 loses the digits of near rows
 
 
 class GridDensity:
@@ -41,36 +42,39 @@ class GridDensity:
         X = checked_points(X, self.d)
         points, reached, arguments = self._arguments(X)
         log_p = self._module(points).mixture_log_density(*arguments)
-        return self._finished(log_p, reached)
+        return self._finished(log_p, reached).astype(X.dtype, copy=False)
 
     def shares(self, X):
         """(log p, shares): shapes (n,), (n, m); what each latent gives to p(x), of sum 1; NaN where p(x) is 0."""
-        points, reached, arguments = self._arguments(checked_points(X, self.d))
+        X = checked_points(X, self.d)
+        points, reached, arguments = self._arguments(X)
         log_p, shares = self._module(points).mixture_shares(*arguments)
         log_p = self._finished(log_p, reached)
         shares[log_p == -np.inf] = np.nan
-        return log_p, shares
+        return log_p.astype(X.dtype, copy=False), shares.astype(X.dtype, copy=False)
 
     def _of_mesh(self, mesh, axes):
         xp, order = _backend.namespace(*axes), list(mesh.order)
         device = "cpu" if xp is np else "cuda"
         values = xp.concatenate([axes[k] for k in order])
         centres, log_masses = self._placed(np.ascontiguousarray(self.centres[:, order]), self.log_masses, device)
-        log_p = self._module(values).mixture_mesh_log_density(values, np.array(mesh.shape), centres, log_masses).reshape(-1)
+        log_p = (
+            self._module(values).mixture_mesh_log_density(values, np.array(mesh.shape), centres, log_masses).reshape(-1)
+        )
         log_p += self.constant
         return log_p.astype(mesh.dtype, copy=False)
 
     def _arguments(self, X):
         """Points, a mask of those that are finite (None: all), and what the compiled functions take."""
-        xp = _backend.namespace(X)
+        xp, dtype = _backend.namespace(X), X.dtype if self.d <= DIRECT else np.dtype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            points = xp.ascontiguousarray(self._scaled(X.astype(np.float64, copy=False)).astype(X.dtype, copy=False))
+            points = xp.ascontiguousarray(self._scaled(X.astype(np.float64, copy=False)).astype(dtype, copy=False))
         reached = None
         finite = xp.isfinite(points)
         if not finite.all():
             reached = finite.all(axis=1)
-            points = xp.where(reached[:, None], points, X.dtype.type(0))
-        centres, log_masses = self._placed(self.centres, self.log_masses, "cpu" if xp is np else "cuda", X.dtype)
+            points = xp.where(reached[:, None], points, dtype.type(0))
+        centres, log_masses = self._placed(self.centres, self.log_masses, "cpu" if xp is np else "cuda", dtype)
         return points, reached, (points, centres, log_masses)
 
     def _scaled(self, X, column=None):

@@ -158,9 +158,9 @@ class GridObjective:
         return -value, -gradient
 
 
-def started(f, q: int, d: int, seed, X, rule, masses, device: str):
+def started(f, q: int, seed, X, rule, noise, device: str):
     """A network of float64 to fit: the given one, or one that begins at the plane of the first principal components."""
-    network = copy.deepcopy(f)
+    network, d = copy.deepcopy(f), X.shape[1]
     if network.heads is not None:
         raise ValueError("f must be a network of one output, got one with heads")
     fresh = network._graph is None
@@ -175,22 +175,23 @@ def started(f, q: int, d: int, seed, X, rule, masses, device: str):
         parameters = _backend.to_numpy(network.parameters).astype(np.float64)
         network.build((q,), np.float64, seed=0, device=device).parameters = parameters
         return network
-    _lay_on_plane(GridObjective(X, network, rule, rule.log_masses, 1.0, False, device), masses)
+    _lay_on_plane(GridObjective(X, network, rule, rule.log_masses, noise, False, device), np.exp(rule.log_masses))
     return network
 
 
 def _lay_on_plane(objective: GridObjective, masses: np.ndarray) -> None:
     """Fit the network to ``mean + sum_j u_j sqrt(variance_j) v_j`` by least squares, u the standardised latents.
 
-    ``variance_j`` and ``v_j`` are those of the principal components, ``masses`` the prior's.
+    ``variance_j`` and ``v_j`` are those of the principal components, of standardised columns where each has a noise of
+    its own; ``masses`` the prior's.
     """
     Z, masses = objective.latents, masses / masses.sum()
     middle = masses @ Z
     u = (Z - middle) / np.sqrt(masses @ (Z - middle) ** 2)
-    X = _backend.to_numpy(objective.X) / objective.scale
-    _, s, V = np.linalg.svd(X, full_matrices=False)
+    X, units = _backend.to_numpy(objective.X), objective.scale if np.ndim(objective.noise) else 1.0
+    _, s, V = np.linalg.svd(X / units, full_matrices=False)
     r = min(Z.shape[1], len(s))
-    target = (u[:, :r] * (s[:r] / np.sqrt(len(X)))) @ V[:r]
+    target = (u[:, :r] * (s[:r] / np.sqrt(len(X)))) @ V[:r] * (units / objective.scale)
     network = objective.network
     latents = _backend.to_device(Z, network.device)
 

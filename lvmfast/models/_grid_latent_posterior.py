@@ -52,12 +52,9 @@ class GridPosterior:
     @property
     def std(self):
         """Standard deviations of each latent, shape (n, q)."""
-        middle = self.latents.mean(axis=0)
-        away = self.latents - middle
-        mean = self.masses @ self._own(away)
-        square = self.masses @ self._own(away * away)
         xp = _backend.namespace(self.masses)
-        return xp.sqrt(xp.maximum(square - mean * mean, 0))
+        away = (self._own(column) - mean[:, None] for column, mean in zip(self.latents.T, self.mean.T, strict=True))
+        return xp.sqrt(xp.stack([(self.masses * (a * a)).sum(axis=1) for a in away], axis=1))
 
     @property
     def mode(self):

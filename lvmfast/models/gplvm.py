@@ -120,7 +120,7 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     --------
     >>> import lvmfast as lvm
     >>> Y, digit = lvm.datasets.load_mnist_sample(return_X_y=True)
-    >>> model = lvm.GPLVM(2, max_iter=20).fit(Y[:100])
+    >>> model = lvm.GPLVM(2).fit(Y[:100])
     >>> model.embedding_.shape
     (100, 2)
     """

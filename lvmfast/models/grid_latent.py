@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
 from lvmfast import _backend
@@ -16,6 +16,7 @@ from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import as_float_array, as_matrix, check_callback, check_columns, check_integer, check_positive
 from lvmfast.distributions import Distribution, Normal
 from lvmfast.exceptions import FitInterruptedWarning
+from lvmfast.grids import Mesh
 from lvmfast.models._grid_latent_density import (
     GridDensity,
     checked_points,
@@ -49,7 +50,8 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
     ----------
     f : callable or lvmfast.nn.Sequential
         From latents (m, q) to their places (m, d) in the data space, or to a tuple of d arrays of m numbers. A network
-        that is not built starts ``fit`` at the plane of the first principal components, another one at its parameters.
+        that is not built starts ``fit`` at the plane of the first principal components (of standardised columns, if
+        each has a noise), another one at its parameters.
     noise_variance : float > 0 or array of shape (d,), optional
         Of all columns, or of each; where ``fit`` starts. Without it ``fit`` starts at the mean squared distance of the
         rows from the nearest ``f(z_k)``.
@@ -120,10 +122,10 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
     ...     return 0.5 * np.exp(np.sin(2 + 3.675 * z)), np.cos(2 + 2.85 * z)
     >>> model = lvm.GridLatentModel(f, 0.04, grid=np.arange(-3, 3, 0.01))
     >>> model.log_density([[0.9, -0.9]]).round(4)
-    array([-1.2222])
+    array([-1.2174])
     >>> posterior = model.posterior([[0.9, -0.9]])
     >>> posterior.mode.round(2)
-    array([[0.42]])
+    array([[0.17]])
     """
 
     def __init__(
@@ -261,11 +263,11 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
 
     def score_samples(self, X):
         """:meth:`log_density`, by scikit-learn's name."""
-        return self.log_density(X)
+        return self.log_density(self._new_rows(X))
 
     def score(self, X, y=None) -> float:
         """The mean of :meth:`log_density`, nats a row."""
-        return float(self.log_density(X).mean())
+        return float(self.score_samples(X).mean())
 
     @_backend.memory_errors
     def transform(self, X):
@@ -280,9 +282,8 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         array of shape (n, q)
             NaN where the density of a row is 0 in floating point.
         """
-        check_columns(X, getattr(self, "feature_names_in_", None))
         density, rule = self._density(), self._rule()
-        X = checked_points(X, density.d)
+        X = checked_points(self._new_rows(X), density.d)
         step, xp = rows_at_once(len(rule.latents)), _backend.namespace(X)
         Z = xp.empty((len(X), self.n_components), X.dtype)
         for i in range(0, len(X), step):
@@ -337,8 +338,8 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         seed = named_seeds(seed_of(self.random_state), ("network",))["network"]
         f = self.f
         if isinstance(f, Sequential):
-            masses = np.exp(rule.log_masses)
-            f = started(f, self.n_components, data.shape[1], seed, data, rule, masses, device)
+            given = 1.0 if self.noise_variance is None else number_or_numbers(self.noise_variance)
+            f = started(f, self.n_components, seed, data, rule, given, device)
         noise = self._first_noise(data, f, rule)
         objective = self._objective(data, f, rule, noise, device)
         self._run(X, data, objective, first_state(objective.initial(), objective.bounds()), begun)
@@ -502,6 +503,10 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         f = getattr(self, "f_", self.f)
         if isinstance(f, Sequential) and f._graph is None:
             raise ValueError("f must be built, f.build(n_components), or the model fitted first")
+        if isinstance(f, Sequential) and f.input_shape != (self.n_components,):
+            raise ValueError(
+                f"f must be a network of latents ({self.n_components},), got one of inputs {f.input_shape}"
+            )
         return f
 
     def _noise(self, d: int):
@@ -532,6 +537,15 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         if self.noise_variance is not None:
             number_or_numbers(self.noise_variance, data.shape[1])
         return data
+
+    def _new_rows(self, X):
+        """X, checked as scikit-learn does where it is not a mesh or on a GPU; infinity has a density."""
+        if isinstance(X, Mesh) or _backend.is_gpu(X):
+            return X
+        floats = {"dtype": (np.float64, np.float32), "ensure_all_finite": False}
+        if not hasattr(self, "n_features_in_"):
+            return check_array(X, **floats)
+        return validate_data(self, X, reset=False, **floats)
 
     def _device(self, X) -> str:
         return _backend.check_device(self.device, X)

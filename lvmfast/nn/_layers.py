@@ -48,6 +48,14 @@ class _Weighted:
         """Without the batch; ValueError where the input does not fit."""
         raise NotImplementedError
 
+    def kernel_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the weights without the bias, as Keras has them."""
+        raise NotImplementedError
+
+    def geometry(self, input_shape: tuple[int, ...]) -> Geometry:
+        """What the compiled convolution is told of this layer."""
+        raise NotImplementedError
+
 
 @dataclasses.dataclass(frozen=True)
 class Dense(_Weighted):
@@ -60,6 +68,14 @@ class Dense(_Weighted):
         "linear", "relu", "tanh", "sigmoid", "softplus", "elu" (``exp(x) - 1`` below 0) or "gelu" (``x Phi(x)``).
     initializer : str, default="glorot_uniform"
         Of the kernel: "glorot_uniform", "glorot_normal", "he_uniform", "he_normal" or "zeros". Biases start at 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast import nn
+    >>> net = nn.Sequential([nn.Dense(3, "relu")]).build(2, seed=0)
+    >>> net(np.ones((5, 2), np.float32)).shape
+    (5, 3)
     """
 
     units: int
@@ -123,6 +139,12 @@ class Conv2D(_Convolution):
     padding : "valid" or "same", default="valid"
     activation, initializer : str
         As in :class:`Dense`. The kernel is (*kernel_size, channels, filters).
+
+    Examples
+    --------
+    >>> from lvmfast import nn
+    >>> nn.Sequential([nn.Conv2D(4, 3, strides=2, padding="same")]).build((8, 8, 1), seed=0).output_shape
+    (4, 4, 4)
     """
 
     def output_shape(self, input_shape):
@@ -161,6 +183,12 @@ class Conv2DTranspose(_Convolution):
     ----------
     filters, kernel_size, strides, padding, activation, initializer
         As in :class:`Conv2D`.
+
+    Examples
+    --------
+    >>> from lvmfast import nn
+    >>> nn.Sequential([nn.Conv2DTranspose(1, 3, strides=2, padding="same")]).build((4, 4, 2), seed=0).output_shape
+    (8, 8, 1)
     """
 
     def output_shape(self, input_shape):
@@ -182,7 +210,14 @@ class Conv2DTranspose(_Convolution):
 
 @dataclasses.dataclass(frozen=True)
 class Flatten:
-    """``(n, ...) -> (n, product)``, in C order: of an image the channels vary fastest."""
+    """``(n, ...) -> (n, product)``, in C order: of an image the channels vary fastest.
+
+    Examples
+    --------
+    >>> from lvmfast import nn
+    >>> nn.Sequential([nn.Flatten(), nn.Dense(3)]).build((4, 4, 2), seed=0).n_parameters
+    99
+    """
 
     def output_shape(self, input_shape):
         """Without the batch."""
@@ -197,6 +232,12 @@ class Reshape:
     ----------
     shape : int or tuple of int >= 1
         Without the batch.
+
+    Examples
+    --------
+    >>> from lvmfast import nn
+    >>> nn.Sequential([nn.Dense(32), nn.Reshape((4, 4, 2))]).build(2, seed=0).output_shape
+    (4, 4, 2)
     """
 
     shape: int | tuple[int, ...]

@@ -140,6 +140,15 @@ class Adam(_Optimizer):
     References
     ----------
     Kingma & Ba (2015), "Adam: a method for stochastic optimization", end of section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast import nn
+    >>> adam, theta = nn.Adam(0.1), np.array([1.0, 2.0])
+    >>> adam.update(theta, np.array([3.0, -5.0]), adam.init(theta))
+    >>> theta.round(4)
+    array([0.9, 2.1])
     """
 
     _moments = ("m", "v")
@@ -174,6 +183,15 @@ class RMSprop(_Optimizer):
     References
     ----------
     Hinton, Srivastava & Swersky (2012), "Neural networks for machine learning", lecture 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast import nn
+    >>> rmsprop, theta = nn.RMSprop(0.1, rho=0.75), np.array([1.0, 2.0])
+    >>> rmsprop.update(theta, np.array([3.0, -5.0]), rmsprop.init(theta))
+    >>> theta.round(4)
+    array([0.8, 2.2])
     """
 
     def __init__(self, learning_rate=0.001, *, rho=0.9, momentum=0.0, epsilon=1e-7, clip_norm=None):
@@ -205,6 +223,15 @@ class SGD(_Optimizer):
     References
     ----------
     Polyak (1964), "Some methods of speeding up the convergence of iteration methods".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lvmfast import nn
+    >>> sgd, theta = nn.SGD(0.1), np.array([1.0, 2.0])
+    >>> sgd.update(theta, np.array([1.0, -1.0]), sgd.init(theta))
+    >>> theta
+    array([0.9, 2.1])
     """
 
     def __init__(self, learning_rate=0.01, *, momentum=0.0, clip_norm=None):

@@ -22,6 +22,13 @@ class CosineDecay:
     n_steps : int >= 1
     alpha : float >= 0, default=0
         The last rate, relative to the first.
+
+    Examples
+    --------
+    >>> from lvmfast import nn
+    >>> rate = nn.CosineDecay(0.1, n_steps=100)
+    >>> [round(rate(step), 6) for step in (0, 50, 100)]
+    [0.1, 0.05, 0.0]
     """
 
     initial: float
@@ -47,6 +54,13 @@ class ExponentialDecay:
     initial, factor : float > 0
     n_steps : int >= 1
     staircase : bool, default=False
+
+    Examples
+    --------
+    >>> from lvmfast import nn
+    >>> rate = nn.ExponentialDecay(0.1, factor=0.5, n_steps=10)
+    >>> rate(0), rate(10), rate(20)
+    (0.1, 0.05, 0.025)
     """
 
     initial: float
@@ -73,6 +87,13 @@ class PiecewiseConstant:
         Increasing.
     values : sequence of float > 0
         One more.
+
+    Examples
+    --------
+    >>> from lvmfast import nn
+    >>> rate = nn.PiecewiseConstant(boundaries=(100,), values=(0.1, 0.01))
+    >>> rate(0), rate(100), rate(101)
+    (0.1, 0.1, 0.01)
     """
 
     boundaries: tuple[int, ...]

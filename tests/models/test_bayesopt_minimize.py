@@ -291,6 +291,7 @@ def test_nothing_but_failures():
 
 def test_interrupts():
     """Ctrl-C in the function ends the run with what there is."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background may ignore it
 
     def f(x):
         calls.append(x)
@@ -299,8 +300,11 @@ def test_interrupts():
         return wave(x)
 
     calls = []
-    with pytest.warns(FitInterruptedWarning, match="interrupted after 6 calls"):
-        result = quick(f, n_calls=20)
+    try:
+        with pytest.warns(FitInterruptedWarning, match="interrupted after 6 calls"):
+            result = quick(f, n_calls=20)
+    finally:
+        signal.signal(signal.SIGINT, previous)
     assert result.nfev == 6 and not result.success and result.message == "interrupted from the keyboard"
     assert result.x_iters == quick().x_iters[:6] and result.x_model is not None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import gzip
 import struct
 
@@ -468,9 +467,3 @@ class TestOpenML:
         self.use(monkeypatch, FakeOpenML(np.zeros((5, 784)), np.full(5, "3")))
         with pytest.raises(OSError, match=r"unexpected shapes \(5, 784\) and \(5,\)"):
             load_mnist()
-
-
-def test_docstring_examples():
-    result = doctest.testmod(_digits)
-    assert result.attempted > 5
-    assert result.failed == 0

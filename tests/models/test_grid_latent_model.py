@@ -47,7 +47,7 @@ def random_linear(d, q, seed=0):
 @pytest.fixture(scope="module")
 def picture():
     """(300, 300) densities by the text's loop over z, as meshgrid has them."""
-    return oracle.mesh_density(np.meshgrid(X1, X2), *text_oracle(), NOISE)
+    return oracle.mesh_density(np.meshgrid(X1, X2, sparse=True), *text_oracle(), NOISE)
 
 
 @pytest.mark.parametrize("indexing", ["ij", "xy"])
@@ -205,8 +205,8 @@ def test_far_points():
     for one, other in zip(found, exact, strict=True):
         assert one == pytest.approx(other, rel=tolerance(np.float64, 2))
     mesh = lvm.grids.mesh([0.5, 30.0, -1e3, 1e8], [-0.5, 1e6])
-    for one, x in zip(text_model().log_density(mesh), mesh.points, strict=True):
-        assert one == pytest.approx(float(oracle.log_density_exact(x, F, log_pi, NOISE)), rel=1e-13)
+    expected = oracle.log_density(mesh.points, F, log_pi, NOISE)
+    assert (np.abs(text_model().log_density(mesh) / expected - 1) < tolerance(np.float64, 2)).all()
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, 1e200])
@@ -236,6 +236,20 @@ def test_float32():
     assert text_model().log_density(far)[0] == pytest.approx(exact, rel=tolerance(np.float32))
     mesh = lvm.grids.mesh(X1[::9].astype(np.float32), X2[::9].astype(np.float32))
     assert_near(text_model().log_density(mesh), text_model().log_density(mesh.points), tolerance(np.float32, 1))
+
+
+@pytest.mark.parametrize("d", [16, 17, 40])
+def test_float32_of_many_columns(d):
+    """Where the noise is a thousandth of the data, a log density loses what rounding the rows takes, no more."""
+    W, z = random_linear(d, 1)[0], np.linspace(-4, 4, 2001)
+    Z, w = oracle.cells(z)
+    model = lvm.GridLatentModel(linear(W, 0.0), 1e-6, grid=z)
+    X = model.sample(20, rng=0).astype(np.float32)
+    expected = oracle.log_density(X.astype(float), Z @ W.T, oracle.log_weights(oracle.normal_prior(Z), w), 1e-6)
+    found = model.log_density(X)
+    assert found.dtype == np.float32
+    assert_near(found, expected, tolerance(np.float32, 1, 1e3 / np.sqrt(d)), scale=d)
+    assert_near(model.transform(X), model.transform(X.astype(float)).astype(np.float32), tolerance(np.float32))
 
 
 def test_threads_share_the_rows(set_num_threads):

@@ -173,6 +173,16 @@ def test_without_noise_the_posterior_is_a_point():
     assert found.std[0, 0] == pytest.approx(0.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("noise", [1e-2, 1e-4, 1e-6])
+def test_narrow_posteriors_have_all_digits(noise, dtype):
+    """Standard deviations far smaller than the latents themselves."""
+    z = np.linspace(-3, 3, 60_001)
+    x = np.array([[1.75, 1.75]], dtype)  # exact in float32
+    found = lvm.GridLatentModel(lambda z: (z, z), noise, grid=z).posterior(x)
+    expected = 1 / np.sqrt(1 + 2 / noise)
+    assert_near(found.std, np.full((1, 1), expected), tolerance(dtype, 1, 2 / np.sqrt(noise)))
+
+
 def test_gauss_hermite():
     """Few nodes have exact moments of a linear map's posterior, where the noise is wide."""
     model = lvm.GridLatentModel(lambda z: (z, -0.5 * z), 3.0, grid="gauss-hermite", n_grid=60)
@@ -220,7 +230,7 @@ def test_draws_follow_the_posterior():
 def test_a_row_without_support(bad):
     X = ROWS.copy()
     X[1, 0] = bad
-    with pytest.warns(RuntimeWarning, match="row 1"):
+    with pytest.warns(RuntimeWarning, match="1 of 3 rows of X have density 0"):
         found = text_posterior(X)
     np.testing.assert_array_equal(found.supported, [True, False, True])
     assert found.log_evidence[1] == -np.inf

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import sys
-
 import numpy as np
 import pytest
 from helpers import tolerance
@@ -260,11 +257,3 @@ def test_samples_of_the_distribution(dtype):
     assert same_bits(draws, random.polya_gamma(2.5, 1.0, 5, rng=3, dtype=dtype))
     with pytest.raises(ValueError, match="must broadcast to size, got"):
         p.sample(4)
-
-
-def test_examples():
-    """Those of the docstrings."""
-    for module in (random, sys.modules[PolyaGamma.__module__]):
-        result = doctest.testmod(module)
-        assert result.failed == 0
-        assert result.attempted > 0

@@ -15,12 +15,21 @@ EPS = np.finfo(np.float64).eps
 LOG_2PI = np.log(2 * np.pi)
 
 
-def _log_normal(y, covariance):
-    """log N(y | 0, C) = -½ (n log 2π + log|C| + yᵀ C⁻¹ y)."""
+def _log_normal(Y, covariance):
+    """Σ_d log N(y_d | 0, C) = -½ Σ_d (n log 2π + log|C| + y_dᵀ C⁻¹ y_d); Y (n, D)."""
     sign, log_determinant = np.linalg.slogdet(covariance)
     if sign <= 0:
         raise np.linalg.LinAlgError("the covariance is not positive definite")
-    return -0.5 * (len(y) * LOG_2PI + log_determinant + y @ np.linalg.solve(covariance, y))
+    n, d = Y.shape
+    return -0.5 * (d * (n * LOG_2PI + log_determinant) + np.sum(Y * np.linalg.solve(covariance, Y)))
+
+
+def _groups(Y):
+    """Rows and columns, as indices, of every set of columns that are observed in the same rows, at least one."""
+    patterns, pattern = np.unique(~np.isnan(Y), axis=1, return_inverse=True)
+    for k, seen in enumerate(patterns.T):
+        if seen.any():
+            yield np.flatnonzero(seen), np.flatnonzero(pattern.ravel() == k)
 
 
 def _covariance(X, variance, lengthscale, added):
@@ -34,12 +43,8 @@ def loss(X, Y, variance, lengthscale, noise_variance, jitter=0.0):
     """
     Y = np.asarray(Y, dtype=float)
     C = _covariance(X, variance, lengthscale, noise_variance + jitter)
-    total = 0.0
-    for y in Y.T:
-        seen = ~np.isnan(y)
-        if seen.any():
-            total -= _log_normal(y[seen], C[np.ix_(seen, seen)])
-    return float(total / Y.shape[1])
+    total = sum(_log_normal(Y[np.ix_(seen, columns)], C[np.ix_(seen, seen)]) for seen, columns in _groups(Y))
+    return float(-total / Y.shape[1])
 
 
 def _covariance_derivatives(X, variance, lengthscale):
@@ -67,21 +72,20 @@ def loss_and_gradient(X, Y, variance, lengthscale, noise_variance, jitter=0.0):
     """dloss/dθ = (1/D) Σ_d [½ tr(C⁻¹ dC/dθ) - ½ tr(C⁻¹ y_d y_dᵀ C⁻¹ dC/dθ)].
 
     Forward mode: one dense dC/dθ for every scalar θ; in term d, C, dC/dθ and y_d keep the observed
-    rows of column d. Returns (loss, dX, dvariance, dlengthscale, dnoise); dX is (N, Q),
-    dlengthscale a float for a scalar lengthscale, else (Q,).
+    rows of column d; columns with the same rows come together. Returns (loss, dX, dvariance,
+    dlengthscale, dnoise); dX is (N, Q), dlengthscale a float for a scalar lengthscale, else (Q,).
     """
     X, Y = np.asarray(X, dtype=float), np.asarray(Y, dtype=float)
     n, q = X.shape
     C = _covariance(X, variance, lengthscale, noise_variance + jitter)
     derivatives = _covariance_derivatives(X, variance, lengthscale)
     gradient = np.zeros(len(derivatives))
-    for y in Y.T:
-        seen = np.flatnonzero(~np.isnan(y))
+    for seen, columns in _groups(Y):
         inverse = np.linalg.inv(C[np.ix_(seen, seen)])
-        alpha = inverse @ y[seen]
+        alpha = inverse @ Y[np.ix_(seen, columns)]
         for t, dC in enumerate(derivatives):
             part = dC[np.ix_(seen, seen)]
-            gradient[t] += 0.5 * np.sum(inverse * part.T) - 0.5 * alpha @ part @ alpha
+            gradient[t] += 0.5 * len(columns) * np.sum(inverse * part.T) - 0.5 * np.sum(alpha * (part @ alpha))
     gradient /= Y.shape[1]
     dX, dvariance, dnoise = gradient[: n * q].reshape(n, q), gradient[n * q], gradient[-1]
     dlengthscale = gradient[n * q + 1 : -1]

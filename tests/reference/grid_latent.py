@@ -88,9 +88,9 @@ def log_density_exact(x, F, log_pi, v):
 
 
 def mesh_density(coordinates, F, log_pi, v):
-    """p(x) where the dense coordinate arrays of a mesh say, by the text's loop over the latents."""
+    """p(x) where coordinate arrays that broadcast say, by the text's loop over the latents."""
     v = np.broadcast_to(v, (len(coordinates),))
-    total = np.zeros(coordinates[0].shape, LONG)
+    total = np.zeros(np.broadcast_shapes(*(x.shape for x in coordinates)), LONG)
     for f, log_weight in zip(F, log_pi, strict=True):
         term = np.exp(float(log_weight))
         for x, mean, s in zip(coordinates, f, v, strict=True):

@@ -28,8 +28,8 @@ def kernels_path():
     build = _load("build")
     if not shutil.which(os.environ.get("CXX", "c++")):
         pytest.skip("there is no C++ compiler")
-    sources = [HERE / "test_kernels.cpp", *build.RUNTIME]
-    return build.build_shim(build.ROOT / "build" / "shim", sources=sources, name="_shim_kernels")
+    units = [[path] for path in (HERE / "test_kernels.cpp", *build.RUNTIME)]
+    return build.build_shim(build.ROOT / "build" / "shim", units=units, name="_shim_kernels")
 
 
 @pytest.fixture(scope="session")

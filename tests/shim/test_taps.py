@@ -33,9 +33,10 @@ def module():
         pytest.skip("there is no C++ compiler")
     names = ("taps_f32", "taps_f64", "context")
     sources = [build.HERE / "taps.cpp", *(build.ROOT / f"csrc/cuda/{name}.cu" for name in names), *build.RUNTIME]
+    units = [[path] for path in sources]
     sanitize = os.environ.get("LVMFAST_SIMULATION_SANITIZE")
     folder = build.ROOT / "build" / "shim"
-    loaded = build.load_shim(build.build_shim(folder, sanitize=sanitize, sources=sources, name="_shim_taps"))
+    loaded = build.load_shim(build.build_shim(folder, sanitize=sanitize, units=units, name="_shim_taps"))
     loaded.install_shim_libraries()
     return loaded
 
