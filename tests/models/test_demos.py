@@ -87,7 +87,7 @@ def test_demo_prints_numbers_and_writes_pictures(tmp_path, few_digits, capsys, n
     assert [path.name for path in pictures] == sorted(f"{stem}.png" for stem in names.split())
     for path in pictures:
         assert f"wrote {path}\n" in text
-        assert len(np.unique(imread(path))) > 10  # not blank
+        assert imread(path)[..., :3].std() > 0.02  # not blank
     assert text.splitlines()[-1] == f"{len(pictures)} pictures in {output}"
     assert not [word for word in words if word not in text]
 
