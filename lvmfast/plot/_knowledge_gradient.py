@@ -79,6 +79,7 @@ def knowledge_gradient(acquisition, *, candidate=None, n=401, title=None, ax=Non
     upper.set(xlabel="", xlim=(x[0], x[-1]))
     words = "".join(f" {c.lower()}" if c.isupper() else c for c in type(acquisition).__name__).strip()
     lower.set(xlabel=band.axes.get_xlabel() or "x", ylabel=words)
+    lower.yaxis.set_major_formatter("{x:.3g}")  # a common factor would stand where the legend does
     finish(upper, title)
     finish(lower)
     return NextCandidate(axes, band, line, star, minimum)
