@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from lvmfast import datasets, set_num_threads
+from lvmfast import datasets, get_num_threads, set_num_threads
 from lvmfast._backend import blas_threads
 from lvmfast.demos.gplvm import JITTER
 from lvmfast.kernels import RBF
@@ -113,23 +114,26 @@ def assert_same_answer(ours, theirs, rtol=1e-8) -> None:
 
 
 class threads:
-    """``with threads(n):`` own loops, BLAS, and PyTorch where it is loaded, on n threads."""
+    """``with threads(n):`` own loops, BLAS, and PyTorch where it is loaded, on n threads; then as they were before."""
 
     def __init__(self, n: int):
         self.n = n
 
     def __enter__(self):
-        import sys
-
         from threadpoolctl import threadpool_limits
 
+        self.before, self.torch = get_num_threads(), sys.modules.get("torch")
         set_num_threads(self.n)
         self.limits = threadpool_limits(self.n)
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(self.n)
+        if self.torch is not None:
+            self.torch_before = self.torch.get_num_threads()
+            self.torch.set_num_threads(self.n)
 
     def __exit__(self, *_):
+        if self.torch is not None:
+            self.torch.set_num_threads(self.torch_before)
         self.limits.restore_original_limits()
+        set_num_threads(self.before)
 
 
 def paired_ratios(first, second, rounds: int = 9, calls: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

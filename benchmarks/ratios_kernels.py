@@ -18,6 +18,7 @@ import time
 import numpy as np
 from cases import paired_ratios, threads
 from peers.covariances import KERNELS, PEERS, CovarianceCase, Unavailable, ours
+from worker import keep_to, variables
 
 DTYPES = ("float64", "float32")
 OPERATIONS = ("value", "value_and_vjp", "matmul", "matmul_and_vjp")
@@ -44,15 +45,8 @@ def for_each_thread_count(arguments, run) -> None:
                 run(n)
         return
     for n in arguments.threads:
-        environment = dict(os.environ, OMP_NUM_THREADS=str(n), OPENBLAS_NUM_THREADS=str(n), MKL_NUM_THREADS=str(n))
         command = [sys.executable, *sys.argv, "--in-process", "--threads", str(n)]
-        subprocess.run(command, env=environment, preexec_fn=lambda n=n: keep_to(n), check=True)
-
-
-def keep_to(n: int) -> None:
-    """This process on n processors, where the system knows how."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:n])
+        subprocess.run(command, env={**os.environ, **variables(n)}, preexec_fn=lambda n=n: keep_to(n), check=True)
 
 
 def compare(first, second, rounds: int, turn: float = 0.2) -> tuple[np.ndarray, np.ndarray]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from lvmfast import cli, plot
-from lvmfast.demos import gplvm, polya_gamma
+from lvmfast import cli
+from lvmfast.demos import _registry, gplvm, polya_gamma
 
 
 def test_info_names_everything(capsys):
@@ -25,35 +27,85 @@ def test_module_runs(tmp_path):  # elsewhere: in a clone Python would find the s
     assert "instruction set" in answer.stdout
 
 
-@pytest.mark.parametrize("protocol", ["default", "reference"])
-def test_demo_writes_pictures(tmp_path, capsys, protocol):
-    arguments = ["demo", "gplvm", "--max-iter", "4", "--output", str(tmp_path), "--protocol", protocol]
-    assert cli.main(arguments) == 0
-    text = capsys.readouterr().out
-    pictures = sorted(tmp_path.glob("*.png"))
-    assert len(pictures) == 4
-    assert all(p.stat().st_size > 10_000 for p in pictures)
-    assert all(str(p) in text for p in pictures)
+def test_demo_lists_all(capsys):
+    assert cli.main(["demo"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, module in _registry.modules().items():
+        shown = [line for line in lines if line.startswith(f"  {name} ")]
+        assert len(shown) == 2
+        assert shown[0].endswith(f"{module.DEMO.seconds} s  {module.DEMO.summary}")
+        assert shown[1].endswith(f"  {module.DEMO.reference}")
+        assert 0 < module.DEMO.seconds <= 60
 
 
-def test_polya_gamma_demo_writes_pictures(tmp_path, capsys):
-    assert cli.main(["demo", "polya-gamma", "--n-samples", "200", "--output", str(tmp_path)]) == 0
-    text = capsys.readouterr().out
-    pictures = sorted(tmp_path.glob("*.png"))
-    assert [p.stem for p in pictures] == ["data", "omega", "probability", "weights"]
-    assert all(p.stat().st_size > 10_000 and str(p) in text for p in pictures)
-    assert "coef[2]" in text
-    assert "r_hat" in text
+def test_listing_needs_no_matplotlib(tmp_path):
+    code = "import sys; from lvmfast import cli; cli.main(['demo']); assert 'matplotlib' not in sys.modules"
+    subprocess.run(
+        [sys.executable, "-c", code + "; assert 'sklearn.datasets' not in sys.modules"], check=True, cwd=tmp_path
+    )
 
 
-def test_svgp_demo_writes_pictures(tmp_path, capsys):
-    arguments = ["demo", "svgp", "--max-iter", "40", "--n", "2000", "--inducing", "8", "--output", str(tmp_path)]
-    assert cli.main(arguments) == 0
-    text = capsys.readouterr().out
-    pictures = sorted(tmp_path.glob("*.png"))
-    assert [p.stem for p in pictures] == ["classification", "elbo", "minibatches", "regression"]
-    assert all(p.stat().st_size > 10_000 and str(p) in text for p in pictures)
-    assert "exact evidence" in text
+def test_demo_has_the_defaults_of_its_function(capsys):
+    for name, module in _registry.modules().items():
+        arguments = vars(cli.build_parser().parse_args(["demo", name]))
+        assert arguments.pop("function") is _registry.run
+        assert arguments.pop("module") is module
+        assert arguments.pop("output") == f"lvmfast-demo/{name}"
+        options = inspect.signature(module.run).parameters
+        assert arguments.items() <= {k: o.default for k, o in options.items()}.items()
+        assert ("seed" in arguments) == ("seed" in options)
+        assert arguments["quiet"] is False
+
+
+@pytest.fixture
+def three_demos(monkeypatch):
+    """One that works, one that fails, and another that works; what they were called with."""
+    calls = []
+
+    def module(name, error=None):
+        def run(*, output, seed=0, quiet=False, n=7):
+            calls.append((name, str(output), seed, quiet, n))
+            if error is not None:
+                raise error
+
+        return SimpleNamespace(DEMO=_registry.Demo(f"what {name} shows", "a text", 1), run=run)
+
+    demos = {"first": module("first"), "second": module("second", KeyError("x")), "third": module("third")}
+    monkeypatch.setattr(_registry, "modules", lambda: demos)
+    return calls
+
+
+def test_all_demos_run_though_one_fails(three_demos, tmp_path, capsys):
+    assert cli.main(["demo", "all", "--output", str(tmp_path), "--seed", "3"]) == 1
+    out, err = capsys.readouterr()
+    assert three_demos == [(name, str(tmp_path / name), 3, False, 7) for name in ("first", "second", "third")]
+    assert err == "lvmfast: second: KeyError: 'x'\n"
+    for line in ("first: 0.0 s", "second: 0.0 s, failed", "third: 0.0 s", "== third: what third shows"):
+        assert line in out.splitlines()
+    assert out.splitlines()[-1] == f"2 of 3 demos in 0 s, pictures in {tmp_path}; failed: second"
+
+
+def test_all_demos_run_quietly(three_demos, capsys, monkeypatch):
+    demos = _registry.modules()
+    del demos["second"]
+    assert cli.main(["demo", "all", "--quiet"]) == 0
+    assert [call[1:4] for call in three_demos] == [(f"lvmfast-demo/{name}", 0, True) for name in ("first", "third")]
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["first: 0.0 s", "third: 0.0 s", "2 of 2 demos in 0 s, pictures in lvmfast-demo"]
+    assert err == ""
+
+
+def test_unknown_demo(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["demo", "gplmv"])
+    assert "invalid choice: 'gplmv'" in capsys.readouterr().err
+
+
+def test_reference_protocol(tmp_path, capsys):
+    assert cli.main(["demo", "gplvm", "--max-iter", "4", "--output", str(tmp_path), "--protocol", "reference"]) == 0
+    names = ["reference-after.png", "reference-before.png", "reference-loss.png", "reference-samples.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert "amplitude" in capsys.readouterr().out
 
 
 def test_polya_gamma_demo_finds_the_truth(tmp_path):
@@ -77,31 +129,3 @@ def test_demo_is_deterministic(tmp_path):
 def test_demo_reports_missing_data(tmp_path, capsys):
     assert cli.main(["demo", "gplvm", "--data", str(tmp_path / "nowhere"), "--output", str(tmp_path)]) == 1
     assert "nowhere" in capsys.readouterr().err
-
-
-def test_grid_covers_the_square():
-    grid = gplvm.latent_grid()
-    assert grid.shape == (100, 2)
-    np.testing.assert_allclose(grid[[0, 9, 99]], [[-4, 4], [4, 4], [4, -4]])
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: plot.latent_scatter(np.zeros((3, 3))), "X must have shape"),
-        (lambda: plot.latent_scatter(np.zeros((3, 2)), [1, 2]), "labels must have shape"),
-        (lambda: plot.image_grid(np.zeros((3, 2))), "images must have shape"),
-    ],
-)
-def test_plot_errors(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-def test_image_grid_places_tiles():
-    images = np.zeros((2, 3, 4, 5))
-    images[0, 2, 0, 0] = 1.0  # one bright pixel at the top left of the tile in row 0, column 2
-    ax = plot.image_grid(images)
-    shown = np.asarray(ax.images[0].get_array())
-    assert shown.shape == (8, 15)
-    assert np.argwhere(shown == 0).tolist() == [[0, 10]]

@@ -26,7 +26,14 @@ Importing this package, or a peer's module, imports none of the peers' libraries
 from importlib import import_module
 from types import ModuleType
 
-_NAMES = ("torch_autograd", "torch_handderived", "gpytorch_gplvm", "jax_jit", "tfp_reference")
+_NAMES = (
+    "numpy_handderived",
+    "torch_autograd",
+    "torch_handderived",
+    "gpytorch_gplvm",
+    "jax_jit",
+    "tfp_reference",
+)
 
 PEERS = {name: f"{__name__}.{name}" for name in _NAMES}
 

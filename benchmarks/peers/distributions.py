@@ -109,6 +109,19 @@ class DensityCase:
         distribution, y = self.distribution, self.y
         return lambda: distribution.log_prob(y)
 
+    def numpy(self):
+        """The definition, written down."""
+        return lambda: self.exact(self.y).astype(self.dtype)
+
+    def scipy(self):
+        """scipy.stats, where it has the distribution."""
+        if self.name != "exp":
+            raise Unavailable("scipy.stats has no such distribution")
+        from scipy.stats import lognorm
+
+        y, scale = self.y, np.exp(LOC)
+        return lambda: lognorm.logpdf(y, SCALE, scale=scale).astype(self.dtype)
+
     def torch(self):
         """torch.distributions, with transforms of our own where it has none."""
         require("torch")

@@ -21,7 +21,7 @@ from lvmfast.models._convergence import bulk_ess
 from lvmfast.models._logistic_data import Prior, make_data
 from lvmfast.models._logistic_gibbs import ChainState, GibbsSampler
 
-from .covariances import Unavailable
+from .covariances import Unavailable, require
 
 __all__ = ["PEERS", "LogisticCase", "Unavailable", "fit", "sampler"]
 
@@ -80,7 +80,9 @@ def sampler(case: LogisticCase):
 
 def reference(case: LogisticCase):
     """See above."""
-    random_polyagamma = _polyagamma()
+    require("polyagamma")
+    from polyagamma import random_polyagamma
+
     Phi, kappa, k = case.Phi.astype(np.float64), case.y - 0.5, case.Phi.shape[1]
     eye = np.eye(k)
 
@@ -101,7 +103,9 @@ def reference(case: LogisticCase):
 
 def cholesky(case: LogisticCase):
     """See above."""
-    random_polyagamma = _polyagamma()
+    require("polyagamma")
+    from polyagamma import random_polyagamma
+
     Phi, k = case.Phi.astype(np.float64), case.Phi.shape[1]
     linear, prior = Phi.T @ (case.y - 0.5), ALPHA * np.eye(k)
     solve = {"lower": True, "check_finite": False}
@@ -119,14 +123,6 @@ def cholesky(case: LogisticCase):
         return draws
 
     return run
-
-
-def _polyagamma():
-    try:
-        from polyagamma import random_polyagamma
-    except ImportError as error:
-        raise Unavailable(str(error)) from None
-    return random_polyagamma
 
 
 PEERS = {"reference": reference, "cholesky": cholesky}

@@ -17,5 +17,6 @@ void bind_cpu_density_ratio(py::module_& m);  // cpu_density_ratio.cpp
 void bind_cpu_flow(py::module_& m);           // cpu_flow.cpp
 void bind_cpu_implicit(py::module_& m);       // cpu_implicit.cpp
 void bind_cpu_bayesopt(py::module_& m);       // cpu_bayesopt.cpp
+void bind_cpu_mixture(py::module_& m);        // cpu_mixture.cpp
 
 }  // namespace lvm::bind

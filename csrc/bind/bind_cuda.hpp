@@ -21,6 +21,7 @@ void bind_cuda_density_ratio(py::module_& m);
 void bind_cuda_flow(py::module_& m);
 void bind_cuda_implicit(py::module_& m);
 void bind_cuda_bayesopt(py::module_& m);
+void bind_cuda_mixture(py::module_& m);
 
 inline void bind_cuda_operations(py::module_& m) {
   bind_cuda_kernels(m);  // first: the others take its trees
@@ -43,6 +44,7 @@ inline void bind_cuda(py::module_& m) {
   bind_cuda_flow(m);
   bind_cuda_implicit(m);
   bind_cuda_bayesopt(m);
+  bind_cuda_mixture(m);
 }
 
 }  // namespace lvm::bind

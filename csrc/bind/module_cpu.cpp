@@ -48,4 +48,5 @@ PYBIND11_MODULE(_cpu, m) {
   bind::bind_cpu_flow(m);
   bind::bind_cpu_implicit(m);
   bind::bind_cpu_bayesopt(m);
+  bind::bind_cpu_mixture(m);
 }

@@ -46,6 +46,8 @@ extern const ChainFunctions<double> chain_f64;  // chain.cpp
 extern const ChainFunctions<float> chain_f32;
 extern const NarrowFunctions<double> narrow_f64;  // narrow.cpp
 extern const NarrowFunctions<float> narrow_f32;
+extern const MixtureFunctions<double> mixture_f64;  // mixture.cpp
+extern const MixtureFunctions<float> mixture_f32;
 template <class T>
 void winograd_weights(const T* weights, int64_t depth, int64_t columns, bool turned, int64_t first, int64_t last, T* packed);
 template <class T>

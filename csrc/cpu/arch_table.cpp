@@ -23,7 +23,9 @@ const KernelTable& table() {
       &chain_f64,
       &chain_f32,
       &narrow_f64,
-      &narrow_f32};
+      &narrow_f32,
+      &mixture_f64,
+      &mixture_f32};
   return functions;
 }
 

@@ -14,21 +14,7 @@ LVM_HD Pack<T> if_nan_(Pack<T> x, Pack<T> yes, Pack<T> no) {
 template <class T>
 LVM_HD bool all_normal(Pack<T> x) {
   const Pack<T> least(sizeof(T) == 8 ? T(2.2250738585072014e-308) : T(1.17549435e-38f)), most = large_(x);
-  const auto normal = (x.v >= least.v) & (x.v <= most.v);
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 8) return _mm512_movepi64_mask((__m512i)normal) == 0xff;
-  return _mm512_movepi32_mask((__m512i)normal) == 0xffff;
-#elif defined(__AVX__)
-  if constexpr (sizeof(T) == 8) return _mm256_movemask_pd((__m256d)normal) == 0xf;
-  return _mm256_movemask_ps((__m256)normal) == 0xff;
-#elif defined(__SSE2__)
-  if constexpr (sizeof(T) == 8) return _mm_movemask_pd((__m128d)normal) == 0x3;
-  return _mm_movemask_ps((__m128)normal) == 0xf;
-#else
-  bool all = true;
-  for (int i = 0; i < Pack<T>::W; ++i) all = all && normal[i] != 0;
-  return all;
-#endif
+  return all_lanes_<T>((x.v >= least.v) & (x.v <= most.v));
 }
 
 // exp(x) - 1 for x <= 0, at most about 1.5 ulp off; it grows above until x = 20.

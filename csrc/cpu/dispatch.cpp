@@ -74,6 +74,14 @@ template <>
 const NarrowFunctions<float>& narrow_kernels_for<float>() {
   return *kernels().narrow_f32;
 }
+template <>
+const MixtureFunctions<double>& mixture_kernels_for<double>() {
+  return *kernels().mixture_f64;
+}
+template <>
+const MixtureFunctions<float>& mixture_kernels_for<float>() {
+  return *kernels().mixture_f32;
+}
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;

@@ -17,6 +17,8 @@ template <class T>
 const ChainFunctions<T>& chain_kernels_for();
 template <class T>
 const NarrowFunctions<T>& narrow_kernels_for();
+template <class T>
+const MixtureFunctions<T>& mixture_kernels_for();
 
 std::vector<std::string> instruction_sets();           // that this processor can run, best first
 bool use_instruction_set(const std::string& name);     // false if the processor cannot run it

@@ -113,6 +113,25 @@ struct Pack {
   }
 };
 
+// Whether a comparison of two packs holds in all lanes.
+template <class T>
+LVM_HD bool all_lanes_(typename Pack<T>::VI mask) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 8) return _mm512_movepi64_mask((__m512i)mask) == 0xff;
+  return _mm512_movepi32_mask((__m512i)mask) == 0xffff;
+#elif defined(__AVX__)
+  if constexpr (sizeof(T) == 8) return _mm256_movemask_pd((__m256d)mask) == 0xf;
+  return _mm256_movemask_ps((__m256)mask) == 0xff;
+#elif defined(__SSE2__)
+  if constexpr (sizeof(T) == 8) return _mm_movemask_pd((__m128d)mask) == 0x3;
+  return _mm_movemask_ps((__m128)mask) == 0xf;
+#else
+  bool all = true;
+  for (int i = 0; i < Pack<T>::W; ++i) all = all && mask[i] != 0;
+  return all;
+#endif
+}
+
 // exp, at most about 1 ulp off over the whole range, denormal results, infinities and NaN included (the
 // measured error is in tests/ops/test_exp.py).
 //

@@ -133,6 +133,8 @@ template <class T>
 struct ChainFunctions;  // chain_tasks.hpp
 template <class T>
 struct NarrowFunctions;  // narrow_tasks.hpp
+template <class T>
+struct MixtureFunctions;  // mixture_tasks.hpp
 
 struct KernelTable {
   const char* name;  // "x86-64-v4", "x86-64-v3", "x86-64" or, on other processors, "baseline"
@@ -144,6 +146,8 @@ struct KernelTable {
   const ChainFunctions<float>* chain_f32;
   const NarrowFunctions<double>* narrow_f64;
   const NarrowFunctions<float>* narrow_f32;
+  const MixtureFunctions<double>* mixture_f64;
+  const MixtureFunctions<float>* mixture_f32;
 };
 
 }  // namespace lvm::cpu

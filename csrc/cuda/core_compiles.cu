@@ -7,6 +7,7 @@
 #include "core/covariance.hpp"
 #include "core/draws.hpp"
 #include "core/expectation.hpp"
+#include "core/mixture.hpp"
 #include "core/multiclass.hpp"
 #include "core/optimizer.hpp"
 #include "core/polya_gamma.hpp"
@@ -79,9 +80,19 @@ __device__ T chains(T x) {
 }
 
 template <class T>
+__device__ T mixtures(T x) {
+  const MixtureTask<T> task = {1, 1, 1, &x, &x, &x, &x, &x};
+  T log_p = x, weight = x;
+  const MixtureResults<T> results = {&log_p, &x, &weight, 1};
+  MixtureDensityAt<T>{{task, results}}(0);
+  MixtureWeightAt<T>{{task, results}}(0, 0);
+  return log_p + weight;
+}
+
+template <class T>
 __device__ T all_of_core(T x) {
   T sum = exp_(x) + log_(x) + log1p_(x) + expm1_(x) + sqrt_(x) + min_(x, T(1)) + large_(x) + zero_unless_positive_(x, x);
-  sum += random_draws(x) + likelihoods(x) + networks(x) + chains(x);
+  sum += random_draws(x) + likelihoods(x) + networks(x) + chains(x) + mixtures(x);
   sum += softplus(x) + softplus_derivative(x) + softplus_inverse(x) + normal_excess_ratio(x);
   const Shape<T> shape{x, 3};
   sum += pair<Rbf>(x, shape) + pair<Matern12>(x, shape) + pair<Matern32>(x, shape) + pair<Matern52>(x, shape);

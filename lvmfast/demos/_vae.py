@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import norm
 
 from lvmfast import datasets, plot
 from lvmfast.demos._report import finish
+from lvmfast.grids import prior_grid
 
 FULL = (60_000, 70_000)  # training digits, all digits: MNIST's own split
+
+
+class Text(NamedTuple):
+    """What a text says of its fit to all digits."""
+
+    epochs: int
+    time: str = ""
+    bounds: tuple[float, ...] = ()  # of held-out digits after every epoch
 
 
 def load_digits(data=None):
@@ -24,7 +33,7 @@ def load_digits(data=None):
     return (images[:n_train], labels[:n_train]), (images[n_train:], labels[n_train:])
 
 
-def run_digits(model, X, X_test, labels, *, output, edge, side, reference, quiet) -> dict:
+def run_digits(model, X, X_test, labels, *, output, edge, side, text, quiet) -> dict:
     """Fit, say what came out and write the pictures to ``output``; returns what was measured.
 
     Parameters
@@ -34,8 +43,7 @@ def run_digits(model, X, X_test, labels, *, output, edge, side, reference, quiet
     labels : ndarray of shape (n_test,)
     edge, side : float, int
         The manifold is decoded at norm.ppf of ``side`` numbers from edge to 1 - edge, for both latents.
-    reference : str
-        What the text reached, in words.
+    text : Text
     """
     begun = time.perf_counter()
     model.fit(X, validation_data=X_test)
@@ -45,58 +53,45 @@ def run_digits(model, X, X_test, labels, *, output, edge, side, reference, quiet
         "latents": plot.latent_scatter(codes, labels, title="Codes of held-out digits").figure,
         "manifold": manifold(model, edge, side),
         "reconstructions": reconstructions(model, X_test, codes),
-        "loss": losses(model.history_),
+        "loss": losses(model),
     }
     bounds = -np.asarray(model.history_["val_loss"])
     some = X_test[:100]
     evidence = model.log_likelihood(some, n_samples=100)
     numbers = {
         "parameters of encoder and decoder": f"{model.encoder_.n_parameters:,}, {model.decoder_.n_parameters:,}",
-        f"{len(X):,} digits, {len(bounds)} epochs, {model.n_steps_:,} steps": f"{seconds:.1f} s",
+        "digits to learn from, held out": (f"{len(X):,}, {len(X_test):,}", "60,000, 10,000"),
+        f"epochs, {model.n_steps_:,} steps in all": (str(len(bounds)), str(text.epochs)),
+        "fit": (f"{seconds:.1f} s", text.time),
+        "bound (ELBO) on held-out digits after epoch": "",
     }
     every = next(k for k in (1, 2, 5, 10, 25, 50, len(bounds)) if len(bounds) <= 8 * k)
     for epoch in sorted({1, *range(every, len(bounds), every), len(bounds)}):
-        numbers[f"  bound on {len(X_test):,} held-out digits, epoch {epoch}"] = f"{bounds[epoch - 1]:.2f} nats"
-    numbers["  the text's"] = reference
-    numbers[f"  bound on {len(some)} of them"] = f"{model.score(some):.2f} nats"
+        theirs = f"{text.bounds[epoch - 1]:.2f}" if epoch <= len(text.bounds) else ""
+        numbers[f"  {epoch}"] = (f"{bounds[epoch - 1]:.2f} nats", theirs)
+    numbers[f"bound on {len(some)} of them"] = f"{model.score(some):.2f} nats"
     numbers["  log p(x) of these, importance-weighted, 100 samples"] = f"{np.mean(evidence):.2f} nats"
     return {"model": model, "bounds": bounds, "seconds": seconds} | finish(output, figures, numbers, quiet)
 
 
 def manifold(model, edge: float, side: int):
     """Decoded images where the prior's mass is spread evenly."""
-    ticks = norm.ppf(np.linspace(edge, 1 - edge, side))
-    first, second = np.meshgrid(ticks, ticks[::-1])  # the second latent grows upwards, as in the scatter
-    images = model.inverse_transform(np.column_stack([first.ravel(), second.ravel()]).astype(model.dtype))
-    half = (1 - 2 * edge) / (side - 1) / 2
-    span = (edge - half, 1 - edge + half)
-    ax = plot.image_grid(np.reshape(images, (side, side, 28, 28)), limits=(0, 1), extent=span * 2)
-    ax.set(xlabel="latent 1, quantile of the prior", ylabel="latent 2, quantile of the prior", title="Decoded latents")
-    return ax.figure
+    grid = prior_grid(side, (edge, 1 - edge))
+    return plot.manifold(model, grid, (28, 28), title="Decoded latents, spaced as quantiles of the prior").figure
 
 
 def reconstructions(model, X, codes, count: int = 12):
     """Digits above, the means that their codes decode to below."""
     decoded = model.inverse_transform(codes[:count])
     pairs = np.stack([np.reshape(X[:count], (-1, 28, 28)), np.reshape(decoded, (-1, 28, 28))])
-    _, ax = plot.new_figure((9, 2))
-    plot.image_grid(pairs, limits=(0, 1), title="Held-out digits and their reconstructions", ax=ax)
-    return ax.figure
+    return plot.image_grid(pairs, limits=(0, 1), title="Held-out digits and their reconstructions").figure
 
 
-def losses(history):
-    """The negative bound by epoch and its parts."""
-    figure, ax = plot.new_figure((8, 4.8))
-    epochs = np.arange(1, len(history["loss"]) + 1)
-    ax.plot(epochs, history["loss"], color="C0", label="training, while the steps are taken")
-    if "val_loss" in history:
-        ax.plot(epochs, history["val_loss"], color="C3", label="held-out")
-    ax.set(xlabel="epoch", ylabel="negative ELBO (nats a row)")
-    ax.grid(alpha=0.3)
-    second = ax.twinx()
-    second.plot(epochs, history["kl"], color="0.5", ls="--", label="KL (right axis)")
-    second.set_ylabel("KL divergence (nats)")
-    lines = [*ax.get_lines(), *second.get_lines()]
-    labels = [line.get_label() for line in lines]
-    ax.legend(lines, labels, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(lines))
+def losses(model):
+    """The negative bound by epoch, of rows fitted and held out, and the KL divergence that is part of it."""
+    figure, (first, second) = plot.new_figure((8, 6.4), 2, 1, sharex=True, height_ratios=(3, 2))
+    plot.loss_curve(model, ax=first)
+    plot.loss_curve(model, "kl", ax=second)
+    first.set_xlabel("")
+    second.get_legend().remove()
     return figure

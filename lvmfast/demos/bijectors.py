@@ -16,10 +16,16 @@ import numpy as np
 
 from lvmfast import nn, plot
 from lvmfast.bijectors import Banana, Bijector, Inline, MaskedAutoregressive
+from lvmfast.demos._registry import Demo
 from lvmfast.demos._report import finish
 from lvmfast.distributions import MultivariateNormalTriL, TransformedDistribution
 from lvmfast.models import FlowDensity
 
+DEMO = Demo(
+    "A banana-shaped density by a bijector, and by flows that learn it from samples",
+    "Building Probability Distributions with the TensorFlow Probability Bijector API",
+    7,
+)
 RHO = 0.95
 BASE_LIMITS = (-3.5, 3.5), (-3.5, 3.5)
 LIMITS = (-3.7, 3.7), (-13.0, 2.5)
@@ -83,7 +89,13 @@ def flows(n: int, max_iter: int, seed: int, quiet: bool) -> dict:
     }
 
 
-def run(*, output="lvmfast-demo/bijectors", seed=0, n=5000, max_iter=60, quiet=False) -> dict:
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    parser.add_argument("--n", type=int, help="samples to learn from (default: %(default)s)")
+    parser.add_argument("--max-iter", type=int, help="epochs of a fit (default: %(default)s)")
+
+
+def run(*, output, seed=0, n=5000, max_iter=60, quiet=False) -> dict:
     """Draw, evaluate and fit, say what came out and write the pictures to ``output``; returns what was measured."""
     p_x, p_y = base(), banana()
     x = p_x.sample(1000, rng=seed)
@@ -92,7 +104,12 @@ def run(*, output="lvmfast-demo/bijectors", seed=0, n=5000, max_iter=60, quiet=F
 
     points = np.stack(np.meshgrid(*(np.linspace(*limits, 400) for limits in LIMITS)), axis=-1).reshape(-1, 2)
     exact = closed_form(points)
-    numbers = {"density on a grid, largest difference from the closed form": ""}
+    numbers = {
+        "correlation of the base": (f"{(p_x.scale_tril @ p_x.scale_tril.T)[0, 1]:g}", f"{RHO}"),
+        "draws in the pictures": (f"{len(x):,}", "1,000"),
+        "log |det dG^-1/dy|, largest on a grid": (f"{np.abs(p_y.bijector.inverse_log_det(points)).max():g}", "0"),
+        "density on the grid, largest difference from the closed form": "",
+    }
     bijectors = {
         "Banana()": Banana(),
         "Inline(three functions)": inline(),
@@ -132,15 +149,9 @@ def inline() -> Inline:
 # Pictures.
 
 
-def _panels(count: int, figsize):
-    figure, ax = plot.new_figure(figsize)
-    ax.remove()
-    return figure, figure.subplots(1, count, squeeze=False)[0]
-
-
 def scatters(x, y):
     """Draws from the base and what the bijector makes of them, each in the colour of its first number."""
-    figure, (first, second) = _panels(2, (10, 4.8))
+    figure, (first, second) = plot.new_figure((10, 4.8), 1, 2)
     for ax, rows, name, limits in ((first, x, "x", BASE_LIMITS), (second, y, "y", LIMITS)):
         drawn = ax.scatter(*rows.T, c=x[:, 0], cmap="viridis", s=9, lw=0, alpha=0.8)
         ax.set(xlabel=f"${name}_1$", ylabel=f"${name}_2$", xlim=limits[0], ylim=limits[1])
@@ -152,18 +163,18 @@ def scatters(x, y):
 
 def densities(p_x, p_y):
     """Lines of equal density of both."""
-    figure, (first, second) = _panels(2, (10, 4.8))
-    plot.contours(p_x.log_prob, *BASE_LIMITS, title="$p_X$", ax=first)
-    plot.contours(p_y.log_prob, *LIMITS, title="$p_Y$", ax=second)
+    figure, (first, second) = plot.new_figure((10, 4.8), 1, 2)
+    plot.contours(p_x, *BASE_LIMITS, title="$p_X$", ax=first)
+    plot.contours(p_y, *LIMITS, title="$p_Y$", ax=second)
     second.set(xlabel="$y_1$", ylabel="$y_2$")
     return figure
 
 
 def fitted(p_y, models: dict):
     """Flows beside the truth, whose lines are drawn over theirs."""
-    figure, axes = _panels(1 + len(models), (13, 4.8))
+    figure, axes = plot.new_figure((13, 4.8), 1, 1 + len(models))
     for ax, (name, model) in zip(axes, {"the truth": p_y, **models}.items(), strict=True):
-        plot.contours(model.log_prob, *LIMITS, title=name, ax=ax)
+        plot.contours(model, *LIMITS, title=name, ax=ax)
         ax.set(xlabel="$y_1$", ylabel="$y_2$")
     return figure
 
@@ -172,10 +183,7 @@ def losses(models: dict, entropy: float):
     """Minus the log density of new points after every epoch, and the least that it can be."""
     ax = None
     for name, model in models.items():
-        epochs = np.arange(1, len(model.history_["val_loss"]) + 1)
-        ax = plot.curves(epochs, {name: model.history_["val_loss"]}, ax=ax)
-    for line, color, style in zip(ax.get_lines(), plot.COLORS, ("-", "--"), strict=False):
-        line.set(color=color, linestyle=style)
+        ax = plot.loss_curve(model.history_["val_loss"], label=name, ax=ax).axes
     ax.axhline(entropy, color="k", ls=":", lw=1.5, label="entropy of the banana")
     top = max(float(np.quantile(model.history_["val_loss"], 0.9)) for model in models.values())
     ax.set(

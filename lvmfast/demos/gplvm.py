@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -21,12 +20,21 @@ from tqdm.auto import tqdm
 from lvmfast import _backend, datasets, plot
 from lvmfast._validation import check_rng
 from lvmfast.bijectors import Softplus
+from lvmfast.demos._registry import Demo, add_data
+from lvmfast.demos._report import finish
+from lvmfast.grids import Mesh, mesh
 from lvmfast.kernels import RBF
 from lvmfast.models import GPLVM
 from lvmfast.models._gplvm_posterior import Posterior
 from lvmfast.models._gplvm_problem import Problem, reduce_columns
 from lvmfast.optim import Adam
 
+DEMO = Demo(
+    "1,000 handwritten digits on a two-dimensional map",
+    "Gaussian Process Latent Variable Models (TensorFlow Probability)",
+    12,
+)
+TEXT = {0: 1108.121688, 20: -159.633761, 40: -263.014394, 60: -283.713056, 80: -288.709413, 99: -289.662253}
 JITTER = 1e-6
 GRID, LIMIT = 10, 4.0
 
@@ -87,22 +95,27 @@ def reference_protocol(Y, X0, n_steps=100, learning_rate=1.0, on_iteration=None)
     return Protocol(result.values, latents, *objective.parameters(result.theta))
 
 
-def latent_grid() -> np.ndarray:
-    """The centres of a 10 x 10 grid over [-4, 4]^2, row by row from the top left."""
+def latent_grid() -> Mesh:
+    """A 10 x 10 grid over [-4, 4]^2."""
     ticks = np.linspace(-LIMIT, LIMIT, GRID)
-    first, second = np.meshgrid(ticks, ticks[::-1])
-    return np.column_stack([first.ravel(), second.ravel()])
+    return mesh(ticks, ticks, indexing="xy")
 
 
-def run(*, protocol="default", output="lvmfast-demo/gplvm", seed=0, max_iter=None, data=None, quiet=False) -> dict:
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    text = "default: the library's own fit; reference: 100 steps of Adam, as in the text (default: %(default)s)"
+    parser.add_argument("--protocol", choices=("default", "reference"), help=text)
+    parser.add_argument("--max-iter", type=int, help="iterations (default: those of the protocol)")
+    add_data(parser)
+
+
+def run(*, protocol="default", output, seed=0, max_iter=None, data=None, quiet=False) -> dict:
     """Fit, say what came out and write the pictures to ``output``; returns what was measured."""
     if data is None:
         Y, digits = datasets.load_mnist_sample(return_X_y=True)
     else:
         Y, digits = datasets.load_mnist(data, return_X_y=True)
         Y, digits = Y[:1000], digits[:1000]
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
     begun = time.perf_counter()
     if protocol == "reference":
         n_steps = 100 if max_iter is None else max_iter
@@ -122,7 +135,7 @@ def run(*, protocol="default", output="lvmfast-demo/gplvm", seed=0, max_iter=Non
         square = problem.scale**2
         kernel = RBF(fitted.amplitude**2 / square, fitted.lengthscale)
         posterior = Posterior(problem, kernel, after, fitted.noise_variance / square, JITTER / square)
-        images = problem.scale * posterior.sample(latent_grid(), 1, check_rng(seed), joint=False)[0]
+        images = problem.scale * posterior.sample(latent_grid().points, 1, check_rng(seed), joint=False)[0]
     else:
         model = GPLVM(2, verbose=not quiet, random_state=seed)
         if max_iter is not None:
@@ -136,37 +149,31 @@ def run(*, protocol="default", output="lvmfast-demo/gplvm", seed=0, max_iter=Non
         losses, after = model.loss_curve_, model.embedding_
         parameters = {"variance": model.kernel_.variance, "lengthscale": model.kernel_.lengthscale}
         parameters["noise_variance"] = model.noise_variance_
-        images = model.sample(latent_grid(), joint=False)[0]
-    pictures = _write_pictures(output, protocol, before, after, digits, losses, images)
-    if not quiet:
-        _report(losses, seconds, parameters, pictures)
-    return {"losses": losses, "seconds": seconds, "parameters": parameters, "pictures": pictures, "latents": after}
+        images = model.sample(latent_grid().points, joint=False)[0]
+    prefix = "" if protocol == "default" else f"{protocol}-"
+    figures = _pictures(before, after, digits, losses, images)
+    numbers = _numbers(protocol, losses, seconds, parameters)
+    measured = {"losses": losses, "seconds": seconds, "parameters": parameters, "latents": after}
+    return measured | finish(output, {prefix + name: figure for name, figure in figures.items()}, numbers, quiet)
 
 
-def _write_pictures(output: Path, protocol: str, before, after, digits, losses, images) -> list[Path]:
-    edge = LIMIT + LIMIT / (GRID - 1)  # the tiles reach half a cell beyond their centres
-    axes = {
-        "before": plot.latent_scatter(before, digits, title="Before training"),
-        "after": plot.latent_scatter(after, digits, title="After training"),
-        "loss": plot.loss_trace(losses),
-        "samples": plot.image_grid(
-            images.reshape(GRID, GRID, 28, 28),
-            title=f"Digits sampled from the posterior over [{-LIMIT:g}, {LIMIT:g}]²",
-            extent=(-edge, edge, -edge, edge),
-        ),
+def _pictures(before, after, digits, losses, images) -> dict:
+    return {
+        "before": plot.latent_scatter(before, digits, title="Before training").figure,
+        "after": plot.latent_scatter(after, digits, title="After training").figure,
+        "loss": plot.loss_curve(losses, ylabel="$-$log marginal likelihood per pixel (nats)").figure,
+        "samples": plot.manifold(images, latent_grid(), title="Digits sampled from the posterior").figure,
     }
-    pictures = []
-    for name, ax in axes.items():
-        path = output / (f"{name}.png" if protocol == "default" else f"{protocol}-{name}.png")
-        ax.figure.savefig(path, dpi=110)
-        pictures.append(path)
-    return pictures
 
 
-def _report(losses, seconds, parameters, pictures) -> None:
-    print("loss (minus log likelihood per pixel, in nats):")
-    for i in [*range(0, len(losses) - 1, max(1, len(losses) // 8)), len(losses) - 1]:
-        print(f"  iteration {i:4d}  {losses[i]:12.4f}")
-    print(f"fitted in {seconds:.1f} s: " + ", ".join(f"{k} {v:.5g}" for k, v in parameters.items()))
-    for path in pictures:
-        print(f"wrote {path}")
+def _numbers(protocol, losses, seconds, parameters) -> dict:
+    numbers = {"latents at the start": ("drawn" if protocol == "reference" else "principal components", "drawn")}
+    numbers["loss (minus log likelihood per pixel), iteration"] = ""
+    last = len(losses) - 1
+    for i in sorted({*(step for step in TEXT if step <= last), *range(120, last, 40), last}):
+        theirs = f"{TEXT[i]:.4f}" if i in TEXT else ""
+        numbers[f"  {i}"] = (f"{losses[i]:.4f} nats", theirs)
+    numbers["fit"] = f"{seconds:.1f} s"
+    for name, value in parameters.items():
+        numbers[f"  {name.replace('_', ' ')}"] = f"{value:.5g}"
+    return numbers

@@ -16,16 +16,27 @@ import time
 import numpy as np
 
 from lvmfast import nn, plot
-from lvmfast.cli import EPOCHS
+from lvmfast.demos._registry import Demo, add_data
 from lvmfast.demos._report import finish
 from lvmfast.demos._vae import load_digits
 from lvmfast.demos.bijectors import LIMITS, banana
 from lvmfast.models import DensityRatio, ImplicitModel
 
+DEMO = Demo(
+    "Generators of points and of digits, learned through a density ratio",
+    "Density Ratio Estimation for KL Divergence Minimization between Implicit Distributions",
+    35,
+)
 
-def run(
-    *, output="lvmfast-demo/implicit", seed=0, objective="kl", max_iter=EPOCHS, points=5000, data=None, quiet=False
-) -> dict:
+
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    parser.add_argument("--objective", help="what the generators descend (default: %(default)s)")
+    parser.add_argument("--max-iter", type=int, help="epochs of both fits (default: %(default)s)")
+    add_data(parser)
+
+
+def run(*, output, seed=0, objective="kl", max_iter=120, points=5000, data=None, quiet=False) -> dict:
     """Learn both, say what came out and write the pictures to ``output``; returns what was measured."""
     (train, _), (test, _) = load_digits(data)
     images = (np.concatenate([train, test])[..., None] / 255).astype(np.float32)
@@ -100,30 +111,21 @@ def _pair(first, second) -> str:
 
 def scatter(target, X, drawn, count: int = 1500):
     """Points of the data and of the generator over the lines of the data's density."""
-    figure, ax = plot.new_figure((10, 4.8))
-    ax.remove()
-    for k, (name, rows) in enumerate({"data": X, "generator": drawn}.items()):
-        ax = figure.add_subplot(1, 2, k + 1)
-        ax.plot(*rows[:count].T, ".", ms=3, color=plot.COLORS[k], alpha=0.6)
-        plot.contours(target.log_prob, *LIMITS, shares=(0.5, 0.9, 0.99), filled=False, title=name, ax=ax)
+    figure, axes = plot.new_figure((10, 4.8), 1, 2)
+    for ax, (name, rows) in zip(axes, {"data": X, "generator": drawn}.items(), strict=True):
+        plot.contours(target, *LIMITS, shares=(0.5, 0.9, 0.99), filled=False, samples=rows[:count], title=name, ax=ax)
     return figure
 
 
 def history(model, what: str):
     """The bound of the Jensen-Shannon divergence and both losses by epoch."""
-    figure, ax = plot.new_figure((9, 4.2))
-    ax.remove()
-    first, second = figure.subplots(1, 2)
-    epochs = np.arange(1, len(model.history_["bound"]) + 1)
-    plot.curves(epochs, {"bound": model.history_["bound"]}, xlabel="epoch", ylabel="nats", ax=first)
+    figure, (first, second) = plot.new_figure((10, 4.4), 1, 2)
     first.axhline(math.log(2), color="k", ls=":", lw=1, label="log 2: told apart without a mistake")
     first.axhline(0, color="k", lw=0.8)
-    first.set_title(f"Jensen-Shannon bound, {what}")
-    first.legend(frameon=False)
-    lines = {"ratio network": model.history_["ratio_loss"], "generator": model.history_["generator_loss"]}
-    plot.curves(epochs, lines, xlabel="epoch", ylabel="loss (nats)", ax=second)
+    plot.loss_curve(model, "bound", label="bound", title=f"Jensen-Shannon bound, {what}", ax=first)
     second.axhline(math.log(4), color="k", ls=":", lw=1, label="log 4: cannot be told apart")
-    second.legend(frameon=False)
+    plot.loss_curve(model, "ratio_loss", label="ratio network", ax=second)
+    plot.loss_curve(model, "generator_loss", label="generator", ylabel="loss (nats)", ax=second)
     return figure
 
 
@@ -151,10 +153,9 @@ def digits_model(n: int, max_iter: int, **options) -> ImplicitModel:
 
 def digits(images, generated, side: int = 8):
     """Real digits beside generated ones."""
-    figure, ax = plot.new_figure((10, 5.7))
-    ax.remove()
-    for k, (title, rows) in enumerate({"real": images, "generated": generated}.items()):
+    figure, axes = plot.new_figure((10, 5.7), 1, 2)
+    for ax, (title, rows) in zip(axes, {"real": images, "generated": generated}.items(), strict=True):
         tiles = np.resize(rows, (side, side, 28, 28)) if len(rows) < side * side else rows[: side * side]
         tiles = tiles.reshape(side, side, 28, 28)
-        plot.image_grid(tiles, limits=(0, 1), title=title, ax=figure.add_subplot(1, 2, k + 1))
+        plot.image_grid(tiles, limits=(0, 1), title=title, ax=ax)
     return figure

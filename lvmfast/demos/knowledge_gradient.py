@@ -16,15 +16,21 @@ from scipy import optimize
 from lvmfast import plot
 from lvmfast._validation import check_integer
 from lvmfast.bayesopt import DiscreteKnowledgeGradient, KnowledgeGradient, minimize
+from lvmfast.demos._registry import Demo
 from lvmfast.demos._report import finish
 from lvmfast.kernels import RBF
 from lvmfast.models import GPR
 
+DEMO = Demo(
+    "Where to observe next: the knowledge gradient step by step, and a loop that follows it",
+    "An Illustrated Guide to the Knowledge Gradient Acquisition Function",
+    6,
+)
 BOUNDS = np.array([[-1.0, 2.0]])
 NOISE = 0.1  # standard deviation
 CANDIDATE = 0.1
 FIRST = 4  # calls of the loop before there is a model
-ORANGE, BLUE = "#E07B00", plot.COLORS[0]
+MEAN, OUTCOME = plot.COLORS[:2]  # colours of the predictive mean, and of one simulated outcome
 
 
 def f(x):
@@ -40,7 +46,13 @@ def true_minimum() -> tuple[float, float]:
     return root, float(f(root))
 
 
-def run(*, output="lvmfast-demo/knowledge-gradient", seed=0, n=10, n_calls=15, quiet=False) -> dict:
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    parser.add_argument("--n", type=int, help="observations of the walk (default: %(default)s)")
+    parser.add_argument("--n-calls", type=int, help="observations of the loop (default: %(default)s)")
+
+
+def run(*, output, seed=0, n=10, n_calls=15, quiet=False) -> dict:
     """Walk through it, say what came out and write the pictures to ``output``; returns what was measured."""
     n = check_integer(n, "n", 2)
     rng = np.random.default_rng(seed)
@@ -56,14 +68,14 @@ def run(*, output="lvmfast-demo/knowledge-gradient", seed=0, n=10, n_calls=15, q
     history = loop(n_calls, seed)
     figures = {
         "function": observations(x, X, y),
-        "before": predictive(x, before, X, y),
-        "after": predictive(x, after, X, y),
+        "before": predictive(x, before),
+        "after": predictive(x, after),
         "predictive-minimum": predictive_minimum(x, after, score),
     }
     for m, name in ((1, "one"), (5, "five")):
         figures[f"{name}-simulated"] = simulations(x, after, score, drawn[m])
         figures[f"{name}-simulated-minima"] = simulations(x, after, score, drawn[m], minima=True)
-    figures["knowledge-gradient"] = whole_interval(x, after, score, exact, best)
+    figures["knowledge-gradient"] = whole_interval(x, score, exact, best)
     figures["loop"] = observed_in_order(x, history)
     figures["regret"] = regrets(history)
     numbers = table(before, after, drawn, score, exact, best, history)
@@ -111,6 +123,8 @@ def table(before, after, drawn, score, exact, best, history) -> dict:
     tau, place = score.predictive_minimum, score.predictive_minimizer[0]
     kernel, result = after.kernel_, history["result"]
     numbers = {
+        "observations": (str(len(after.X_train_)), "10"),
+        "candidate": (f"{CANDIDATE}", "0.1"),
         "log marginal likelihood before": f"{before.log_marginal_likelihood_:.4f} nats, all parameters 1",
         "log marginal likelihood after": f"{after.log_marginal_likelihood_:.4f} nats",
         "  amplitude, lengthscale, noise": f"{kernel.variance**0.5:.4f}, {np.ravel(kernel.lengthscale)[0]:.4f}, "
@@ -121,7 +135,8 @@ def table(before, after, drawn, score, exact, best, history) -> dict:
     for m, outcomes in drawn.items():
         gains = tau - outcomes.minima[0]
         error = f" ± {gains.std(ddof=1) / m**0.5:.6f}" if m > 1 else ""
-        numbers[f"  {m:,} simulated outcome{'s' if m > 1 else ''}"] = f"{gains.mean():.6f}{error}"
+        text = "a picture" if m < 6 else ""
+        numbers[f"  {m:,} simulated outcome{'s' if m > 1 else ''}"] = (f"{gains.mean():.6f}{error}", text)
     numbers["  64 strata of outcomes"] = f"{score([[CANDIDATE]])[0]:.6f}"
     numbers["  exact over 601 points"] = f"{exact([[CANDIDATE]])[0]:.6f}"
     numbers["greatest knowledge gradient"] = f"{best.value:.6f} at {best.x[0]:.6f}"
@@ -135,37 +150,31 @@ def table(before, after, drawn, score, exact, best, history) -> dict:
 # Pictures.
 
 
-def scene(x, X=None, y=None, ax=None):
-    """f, and the observations where there are some."""
+def scene(x, ax=None):
+    """f."""
     if ax is None:
         _, ax = plot.new_figure((8, 4.8))
     ax.plot(x, f(x), color="0.35", ls=":", lw=1.8, label="f(x)")
-    if X is not None:
-        ax.plot(X[:, 0], y, "o", color="k", mfc="w", mew=1.4, ms=6, zorder=4, label="observations")
     ax.set(xlabel="x", ylabel="y", xlim=BOUNDS[0])
     return ax
 
 
+def observed(ax, X, y) -> None:
+    """The observations."""
+    ax.plot(X[:, 0], y, "o", color="k", mfc="w", mew=1.4, ms=6, zorder=4, label="observations")
+
+
 def observations(x, X, y):
     """What is to be minimised and what is known of it."""
-    ax = scene(x, X, y)
+    ax = scene(x)
+    observed(ax, X, y)
     ax.legend(frameon=False)
     return ax.figure
 
 
-def predictive(x, model, X, y):
-    """The posterior predictive distribution: mean, and where 95 of 100 new observations fall."""
-    ax = scene(x, X, y)
-    band(ax, x, model)
-    ax.legend(frameon=False)
-    return ax.figure
-
-
-def band(ax, x, model) -> None:
-    """Mean of a model and its interval of new observations."""
-    mean, std = model.predict(x[:, None], return_std=True, include_noise=True)
-    ax.plot(x, mean, color=ORANGE, lw=2, label="predictive mean")
-    ax.fill_between(x, mean - 1.96 * std, mean + 1.96 * std, color=ORANGE, alpha=0.15, lw=0, label="95 % interval")
+def predictive(x, model):
+    """The posterior predictive distribution: the mean, and two standard deviations of new observations around it."""
+    return plot.gp(model, x, include_noise=True, ax=scene(x)).figure
 
 
 def mark(ax, place: float, value: float, color, **line) -> None:
@@ -177,26 +186,25 @@ def mark(ax, place: float, value: float, color, **line) -> None:
 
 def predictive_minimum(x, model, score):
     """The mean, and where it is least."""
-    ax = scene(x, model.X_train_, model.y_train_)
-    band(ax, x, model)
-    mark(ax, score.predictive_minimizer[0], score.predictive_minimum, ORANGE, label=r"predictive minimum $\tau_n$")
-    ax.legend(frameon=False)
-    return ax.figure
+    ax = scene(x)
+    mark(ax, score.predictive_minimizer[0], score.predictive_minimum, "k", label=r"predictive minimum $\tau_n$")
+    return plot.gp(model, x, include_noise=True, ax=ax).figure
 
 
 def hues(outcomes) -> np.ndarray:
-    """A colour for each outcome, in their order; the one of the text where there is one outcome."""
+    """A colour for each outcome, in their order."""
     from matplotlib import colormaps
 
     if len(outcomes) == 1:
-        return np.array([BLUE])
+        return np.array([OUTCOME])
     return colormaps["viridis"](np.linspace(0.0, 0.85, len(outcomes)))[np.argsort(np.argsort(outcomes))]
 
 
 def simulations(x, model, score, drawn, minima: bool = False):
     """Simulated outcomes at the candidate and the means that they lead to, with their least values or without."""
-    ax = scene(x, model.X_train_, model.y_train_)
-    ax.plot(x, model.predict(x[:, None]), color=ORANGE, lw=2, label=r"predictive mean $\mu_n$")
+    ax = scene(x)
+    observed(ax, model.X_train_, model.y_train_)
+    ax.plot(x, model.predict(x[:, None]), color=MEAN, lw=2, label=r"predictive mean $\mu_n$")
     outcomes = drawn.outcomes[0].ravel()
     means = model.fantasize([[CANDIDATE]], outcomes[:, None]).predict(x[:, None])
     ax.axvline(CANDIDATE, color="0.6", lw=1.5, zorder=0, label="candidate $x_c$")
@@ -208,7 +216,7 @@ def simulations(x, model, score, drawn, minima: bool = False):
         label = named(rf"simulated outcome $y_c^{{{m}}}$", k == order[0])
         ax.plot(CANDIDATE, outcomes[k], "o", color=colors[k], ms=8, zorder=5, label=label)
     if minima:
-        mark(ax, score.predictive_minimizer[0], score.predictive_minimum, ORANGE, label=r"$\tau_n$")
+        mark(ax, score.predictive_minimizer[0], score.predictive_minimum, MEAN, label=r"$\tau_n$")
         for k in order:
             label = named(rf"$\tau_{{n+1}}^{{{m}}}$", k == order[0])
             mark(ax, drawn.minimizers[0, k, 0], drawn.minima[0, k], colors[k], label=label)
@@ -221,24 +229,12 @@ def named(label: str, first: bool) -> str | None:
     return label if first else None
 
 
-def whole_interval(x, model, score, exact, best):
+def whole_interval(x, score, exact, best):
     """The knowledge gradient of every candidate, below the predictive distribution that it looks ahead from."""
-    figure, ax = plot.new_figure((8, 6.6))
-    ax.remove()
-    first, second = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    scene(x, model.X_train_, model.y_train_, first)
-    band(first, x, model)
-    mark(first, score.predictive_minimizer[0], score.predictive_minimum, ORANGE, label=r"$\tau_n$")
-    first.set_xlabel("")
-    first.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.55, 1.0), ncols=2)
-    second.plot(x, score(x[:, None]), color=BLUE, lw=2, label="64 strata of outcomes")
-    second.plot(x, exact(x[:, None]), color=plot.COLORS[1], ls="--", lw=1.6, label="exact over 601 points")
-    second.plot(best.x, best.value, "*", color=BLUE, ms=14, mec="w", mew=0.8, label="the next candidate")
-    for ax in (first, second):
-        ax.axvline(best.x[0], color="0.6", lw=1.2, zorder=0)
-    second.set(xlabel="x", ylabel="knowledge gradient")
-    second.set_ylim(0, None)
-    second.legend(frameon=False)
+    figure, axes = plot.new_figure((8, 6.8), 2, 1, sharex=True, height_ratios=(3, 2))
+    scene(x, axes[0])
+    axes[1].plot(x, exact(x[:, None]), color="k", ls=":", lw=1.6, label="exact over 601 points", zorder=3)
+    plot.knowledge_gradient(score, candidate=best, ax=axes)
     return figure
 
 
@@ -251,19 +247,15 @@ def last_model(result, x):
 def observed_in_order(x, history):
     """All observations of the loop, later ones lighter, and what its last model says."""
     figure, ax = plot.new_figure((8.6, 4.8))
-    scene(x, ax=ax)
+    scene(x, ax)
     result, n = history["result"], len(history["x"])
-    mean, std = last_model(result, x)
-    ax.plot(x, mean, color=ORANGE, lw=2, label="predictive mean")
-    interval = mean - 1.96 * std, mean + 1.96 * std
-    ax.fill_between(x, *interval, color=ORANGE, alpha=0.15, lw=0, label="95 % interval of f")
     style = {"cmap": "viridis", "s": 45, "ec": "w", "zorder": 5, "clip_on": False}
     points = ax.scatter(history["x"], history["y"], c=np.arange(1, n + 1), **style)
     figure.colorbar(points, ax=ax, label="call", ticks=np.unique(np.linspace(1, n, min(n, 8)).round()))
-    mark(ax, result.x_model[0], result.fun_model, ORANGE)
     x_min = true_minimum()[0]
     ax.axvline(x_min, color="0.6", lw=1.2, zorder=0, label="minimiser of f")
-    ax.legend(frameon=False)
+    plot.gp(last_model(result, x), x, ax=ax)
+    mark(ax, result.x_model[0], result.fun_model, MEAN)
     return figure
 
 
@@ -271,7 +263,9 @@ def regrets(history):
     """How much more than its minimum f is where the loop would stop, call by call."""
     _, ax = plot.new_figure((8, 4.4))
     calls = np.arange(1, len(history["x"]) + 1)
-    ax.semilogy(calls, history["regret"], "o-", color=BLUE, lw=1.8, ms=5, label="minimiser of the predictive mean")
+    ax.semilogy(
+        calls, history["regret"], "o-", color=plot.COLORS[0], lw=1.8, ms=5, label="minimiser of the predictive mean"
+    )
     ax.semilogy(calls, history["regret_tried"], "s--", color=plot.COLORS[1], lw=1.4, ms=4, label="best place tried")
     ax.axvspan(0.5, FIRST + 0.5, color="0.93", lw=0, label="first places")
     ax.set(xlabel="call", ylabel="f less its minimum", xlim=(0.5, len(calls) + 0.5))

@@ -8,20 +8,32 @@ classes that lie like bananas; and minibatches of many points with outliers, by 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import make_moons
+from scipy.stats import multivariate_normal
 
 from lvmfast import kernels, likelihoods, plot
 from lvmfast.datasets import load_snelson
+from lvmfast.demos._registry import Demo
+from lvmfast.demos._report import finish
 from lvmfast.models import GPR, SGPR, SVGP
 
+DEMO = Demo(
+    "Sparse variational Gaussian processes: regression, classification and minibatches",
+    "A Handbook for Sparse Variational Gaussian Processes",
+    8,
+)
 
-def run(*, output="lvmfast-demo/svgp", seed=0, inducing=12, n=20_000, max_iter=400, quiet=False) -> dict:
+
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    parser.add_argument("--inducing", type=int, help="inducing inputs of the first part (default: %(default)s)")
+    parser.add_argument("--n", type=int, help="points of the last part (default: %(default)s)")
+    parser.add_argument("--max-iter", type=int, help="steps of each fit (default: %(default)s)")
+
+
+def run(*, output, seed=0, inducing=12, n=20_000, max_iter=400, quiet=False) -> dict:
     """Fit the three, say what came out and write the pictures to ``output``; returns what was measured."""
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
     figures, numbers = {}, {}
     for part in (
         lambda: _regression(seed, inducing, max_iter),
@@ -31,16 +43,7 @@ def run(*, output="lvmfast-demo/svgp", seed=0, inducing=12, n=20_000, max_iter=4
         more_figures, more_numbers = part()
         figures |= more_figures
         numbers |= more_numbers
-    pictures = []
-    for name, figure in figures.items():
-        pictures.append(output / f"{name}.png")
-        figure.savefig(pictures[-1], dpi=110)
-    if not quiet:
-        for name, value in numbers.items():
-            print(f"{name:<58}{value}")
-        for path in pictures:
-            print(f"wrote {path}")
-    return {"numbers": numbers, "pictures": pictures}
+    return finish(output, figures, numbers, quiet)
 
 
 # Regression.
@@ -53,48 +56,59 @@ def _regression(seed, inducing, max_iter):
     # The same bound by steps: q(u) by natural gradients of length 1, the rest by Adam; and all by Adam.
     settings = {"inducing": inducing, "random_state": seed, "max_iter": max_iter, "learning_rate": 0.03}
     steps = {name: SVGP(kernels.RBF(), optimizer=name, **settings).fit(X, y) for name in ("natural", "adam")}
+    bound, mean = of_the_text(sparse, X, y)
     figures = {"regression": _curves(X, y, exact, sparse), "elbo": _bounds(exact, sparse, steps)}
     numbers = {
         "Snelson: exact evidence": f"{exact.log_marginal_likelihood_:.2f} nats",
-        f"  SGPR, {inducing} inducing inputs, below and above": f"{sparse.lower_bound_:.2f}, {sparse.upper_bound_:.2f}",
-        f"  SVGP, natural gradients, {max_iter} steps": f"{steps['natural'].lower_bound_:.2f}",
-        f"  SVGP, Adam alone, {max_iter} steps": f"{steps['adam'].lower_bound_:.2f}",
+        f"  bound below it, SGPR, {inducing} inducing inputs": (f"{sparse.lower_bound_:.4f} nats", f"{bound:.4f}"),
+        "  largest difference of the means from the text's": f"{np.abs(sparse.predict(X) - mean).max():.1e}",
+        "  bound above it": f"{sparse.upper_bound_:.2f} nats",
+        f"  SVGP, natural gradients, {max_iter} steps": f"{steps['natural'].lower_bound_:.2f} nats",
+        f"  SVGP, Adam alone, {max_iter} steps": f"{steps['adam'].lower_bound_:.2f} nats",
     }
     return figures, numbers
 
 
+def of_the_text(model, X, y) -> tuple[float, np.ndarray]:
+    """The bound and the mean at X, by the formulas of the text's section on Gaussian likelihoods, with dense matrices.
+
+    ``log N(y | 0, Q_ff + I / beta) - beta / 2 tr(K_ff - Q_ff)`` and ``beta K_fu M^-1 K_uf y``, where
+    ``Q_ff = K_fu K_uu^-1 K_uf`` and ``M = K_uu + beta K_uf K_fu``; for y less the constant mean, which the text's
+    process lacks.
+    """
+    kernel, Z, beta = model.kernel_, model.inducing_, 1 / model.noise_variance_
+    y = y - model.mean_coef_[0]
+    K_uf, K_uu = kernel(Z, X), kernel(Z, Z)
+    Q = K_uf.T @ np.linalg.solve(K_uu, K_uf)
+    bound = multivariate_normal.logpdf(y, np.zeros(len(X)), Q + np.eye(len(X)) / beta)
+    mean = beta * K_uf.T @ np.linalg.solve(K_uu + beta * K_uf @ K_uf.T, K_uf @ y)
+    return bound - beta / 2 * (np.trace(kernel(X, X)) - np.trace(Q)), mean + model.mean_coef_[0]
+
+
 def _curves(X, y, exact, sparse):
-    figure, ax = plot.new_figure((8, 4.8))
     x = np.linspace(-1.0, 7.0, 400)
-    mean, std = sparse.predict(x[:, None], return_std=True)
-    std = np.sqrt(std**2 + sparse.noise_variance_)
-    ax.plot(X[:, 0], y, ".", color="0.4", ms=4, label="data")
-    ax.plot(x, mean, color="C0", lw=2, label="sparse: mean")
-    ax.fill_between(x, mean - 2 * std, mean + 2 * std, color="C0", alpha=0.2, lw=0, label="mean ± 2 σ of y")
-    ax.plot(x, exact.predict(x[:, None]), "k--", lw=1, label="exact: mean")
-    bottom = y.min() - 0.8
-    ax.plot(sparse.inducing_[:, 0], np.full(len(sparse.inducing_), bottom), "^", color="C3", label="inducing inputs")
-    ax.set(xlabel="x", ylabel="y", xlim=(x[0], x[-1]))
-    ax.legend(frameon=False, loc="upper right", fontsize="small")
-    return figure
+    _, ax = plot.new_figure((8, 4.8))
+    ax.plot(x, exact.predict(x[:, None]), "k--", lw=1, label="exact: mean", zorder=4)
+    return plot.gp(sparse, x, data=(X, y), include_noise=True, ax=ax).figure
 
 
 def _bounds(exact, sparse, steps):
-    figure, ax = plot.new_figure((8, 4.8))
-    for color, (name, model) in zip(("C0", "C1"), steps.items(), strict=True):
-        ax.plot(np.arange(1, len(model.elbo_curve_) + 1), model.elbo_curve_, color=color, label=f"SVGP, {name}")
-    ax.axhline(sparse.lower_bound_, color="C2", ls="--", label="SGPR: lower bound")
-    ax.axhline(exact.log_marginal_likelihood_, color="k", lw=1, label="exact evidence")
-    ax.set(xlabel="step", ylabel="ELBO (nats)", xscale="log")
-    ax.set_ylim(exact.log_marginal_likelihood_ - 250, exact.log_marginal_likelihood_ + 15)
-    ax.legend(frameon=False, loc="lower right")
-    return figure
+    _, ax = plot.new_figure((8, 4.8))
+    evidence = exact.log_marginal_likelihood_
+    ax.axhline(sparse.lower_bound_, color="0.4", ls="--", label="SGPR: lower bound")
+    ax.axhline(evidence, color="k", lw=1, label="exact evidence")
+    for name, model in steps.items():
+        plot.loss_curve(model, label=f"SVGP, {name}", ax=ax)
+    ax.set(xscale="log", ylim=(evidence - 250, evidence + 15))
+    return ax.figure
 
 
 # Classification.
 
 
 def _classification(seed, max_iter, quiet):
+    from sklearn.datasets import make_moons  # not above: it takes its time, also where demos are only listed
+
     X, y = make_moons(1000, noise=0.25, random_state=seed)
     X_new, y_new = make_moons(1000, noise=0.25, random_state=seed + 1)
     model = SVGP(
@@ -112,11 +126,11 @@ def _classification(seed, max_iter, quiet):
     probability = model.predict_proba(grid.reshape(-1, 2))[:, 1].reshape(grid.shape[:2])
     filled = ax.contourf(grid[..., 0], grid[..., 1], probability, np.linspace(0, 1, 11), cmap="RdBu_r", alpha=0.6)
     ax.contour(grid[..., 0], grid[..., 1], probability, [0.5], colors="k", linewidths=1.5)
-    for label, color in ((0, "C0"), (1, "C3")):
-        ax.plot(*X[y == label].T, ".", color=color, ms=4)
+    for label in (0, 1):
+        ax.plot(*X[y == label].T, ".", color=plot.COLORS[label], ms=4)
     ax.plot(*model.inducing_.T, "o", mfc="none", mec="k", ms=8, label="inducing inputs")
     ax.set(xlabel="$x_1$", ylabel="$x_2$")
-    ax.legend(frameon=False, loc="lower left")
+    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     figure.colorbar(filled, ax=ax, label="p(y = 1 | x)")
     numbers = {
         "Two bananas: accuracy on 1,000 new points": f"{model.score(X_new, y_new):.3f}",
@@ -155,18 +169,12 @@ def _minibatches(seed, n, max_iter, quiet):
     seconds = time.perf_counter() - begun
     X_new = rng.uniform(-3.0, 3.0, (2000, 2))
     error = float(np.sqrt(np.mean((model.predict(X_new) - surface(X_new)) ** 2)))
-    figure, first = plot.new_figure((8, 6))
-    first.remove()
-    first, second = figure.subplots(2, 1, sharex=True)
-    steps = np.arange(1, len(model.elbo_curve_) + 1)
-    first.plot(steps, model.elbo_curve_, color="C0", lw=0.8)
-    first.set_ylabel("ELBO of a batch (nats)")
-    first.set_ylim(np.quantile(model.elbo_curve_, 0.05), None)
-    checks = 20 * np.arange(1, len(model.validation_curve_) + 1)
-    second.plot(checks, model.validation_curve_, "o-", color="C3", ms=4)
-    second.set(xlabel="step", ylabel="held-out log density")
+    figure, (first, second) = plot.new_figure((8, 6), 2, 1, sharex=True)
+    plot.loss_curve(model, ax=first)
+    first.set(xlabel="", ylim=(np.quantile(model.elbo_curve_, 0.05), None))
+    plot.loss_curve(model, "validation", ax=second)
     numbers = {
-        f"{n:,} points with outliers, batches of 512, {len(steps)} steps": f"{seconds:.1f} s",
+        f"{n:,} points with outliers, batches of 512, {len(model.elbo_curve_)} steps": f"{seconds:.1f} s",
         "  error of the function (root mean square, noise 0.1 t₂)": f"{error:.4f}",
     }
     return {"minibatches": figure}, numbers

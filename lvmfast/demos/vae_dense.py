@@ -12,10 +12,24 @@ from __future__ import annotations
 import numpy as np
 
 from lvmfast import nn
-from lvmfast.demos._vae import load_digits, run_digits
+from lvmfast.demos._registry import Demo, add_data
+from lvmfast.demos._vae import Text, load_digits, run_digits
 from lvmfast.models import VAE
 
+DEMO = Demo(
+    "A dense variational autoencoder on grey digits",
+    "A Tutorial on Variational Autoencoders with a Concise Keras Implementation",
+    8,
+)
 EPOCHS = 50
+
+
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    text = f"reference: {EPOCHS} epochs; default: more where the digits are few"
+    parser.add_argument("--protocol", choices=("default", "reference"), help=text)
+    parser.add_argument("--max-iter", type=int, help="epochs (default: those of the protocol)")
+    add_data(parser)
 
 
 def networks():
@@ -32,7 +46,7 @@ def model(**options) -> VAE:
     return VAE(encoder, decoder, n_components=2, likelihood="bernoulli", **settings | options)
 
 
-def run(*, protocol="default", output="lvmfast-demo/vae-dense", seed=0, max_iter=None, data=None, quiet=False) -> dict:
+def run(*, protocol="default", output, seed=0, max_iter=None, data=None, quiet=False) -> dict:
     """Fit, say what came out and write the pictures to ``output``; returns what was measured."""
     (train, _), (test, labels) = load_digits(data)
     X, X_test = (np.reshape(images, (-1, 784)).astype(np.float32) / 255 for images in (train, test))
@@ -46,6 +60,6 @@ def run(*, protocol="default", output="lvmfast-demo/vae-dense", seed=0, max_iter
         output=output,
         edge=0.05,
         side=15,
-        reference="a picture only",
+        text=Text(EPOCHS),
         quiet=quiet,
     )

@@ -16,10 +16,16 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from lvmfast import nn, plot
+from lvmfast.demos._registry import Demo
 from lvmfast.demos._report import finish
 from lvmfast.demos._vae import losses
 from lvmfast.models import VAE
 
+DEMO = Demo(
+    "A variational autoencoder as a nonlinear factor model, and the curves that it should find",
+    "VAE Implementation for Nonlinear Latent Variable Modeling",
+    8,
+)
 ROWS, FEATURES, EPOCHS = 200, 100, 200
 
 
@@ -87,7 +93,12 @@ def compare(fitted, X, z, curves, grid):
     return found, abs(correlation), float(error)
 
 
-def run(*, output="lvmfast-demo/vae-factor", seed=0, max_iter=EPOCHS, quiet=False) -> dict:
+def add_arguments(parser) -> None:
+    """Those of this demo alone."""
+    parser.add_argument("--max-iter", type=int, help="epochs (default: %(default)s)")
+
+
+def run(*, output, seed=0, max_iter=EPOCHS, quiet=False) -> dict:
     """Fit, say what came out and write the pictures to ``output``; returns what was measured."""
     X, z, curves = make_curves(ROWS, FEATURES, np.random.default_rng(seed))
     X = X.astype(np.float32)
@@ -104,10 +115,14 @@ def run(*, output="lvmfast-demo/vae-factor", seed=0, max_iter=EPOCHS, quiet=Fals
         "codes": _codes(codes),
         "curves": _curves(grid, found, curves(grid)),
         "noise": _noise(noise, curves.noise),
-        "loss": losses(fitted.history_),
+        "loss": losses(fitted),
     }
     numbers = {
-        "parameters of encoder and decoder": f"{fitted.encoder_.n_parameters:,}, {fitted.decoder_.n_parameters:,}",
+        "parameters of encoder, decoder": (
+            f"{fitted.encoder_.n_parameters:,}, {fitted.decoder_.n_parameters:,}",
+            "30,502, 45,600",
+        ),
+        "epochs, steps of each": (f"{fitted.n_iter_}, {fitted.n_steps_ // fitted.n_iter_}", "200, 6"),
         f"correlation of codes and latents, {n_train} rows": f"{correlation:.3f}",
         "error of the curves on [-2, 2] (root mean square)": f"{error:.3f}, noise {curves.noise.mean():.3f}",
         "standard deviation of the noise, correlation with the truth": f"{np.corrcoef(noise, curves.noise)[0, 1]:.3f}",
@@ -143,9 +158,8 @@ def _codes(codes):
 
 
 def _curves(z, found, truth, count: int = 20):
-    figure, ax = plot.new_figure((10, 7))
-    ax.remove()
-    for j, ax in enumerate(figure.subplots(4, count // 4, sharex=True, sharey=True).flat):
+    figure, axes = plot.new_figure((10, 7), 4, count // 4, sharex=True, sharey=True)
+    for j, ax in enumerate(axes.flat):
         ax.plot(z, truth[:, j], "k--", lw=1, label="truth")
         ax.plot(z, found[:, j], color="C0", label="decoder")
         ax.set_title(f"$g_{{{j + 1}}}$", fontsize="small")

@@ -5,6 +5,7 @@ from lvmfast.models.flow_density import FlowDensity
 from lvmfast.models.gp_classifier import PolyaGammaGPClassifier
 from lvmfast.models.gplvm import GPLVM, FitStatus
 from lvmfast.models.gpr import GPR
+from lvmfast.models.grid_latent import GridLatentModel, GridPosterior
 from lvmfast.models.implicit import ImplicitModel
 from lvmfast.models.logistic import PolyaGammaLogisticRegression
 from lvmfast.models.sgpr import SGPR
@@ -20,6 +21,8 @@ __all__ = [
     "DensityRatio",
     "FitStatus",
     "FlowDensity",
+    "GridLatentModel",
+    "GridPosterior",
     "ImplicitModel",
     "PolyaGammaGPClassifier",
     "PolyaGammaLogisticRegression",

@@ -29,9 +29,10 @@ from lvmfast.models._gpr_mean import NAMES, Mean
 from lvmfast.models._gpr_objective import NOISE_FLOOR
 from lvmfast.models._gpr_paths import PosteriorPaths
 from lvmfast.models._gpr_start import check_noise_array, default_kernel, spread_of
+from lvmfast.models._lbfgs_fit import first_state, search
 from lvmfast.models._sgpr_data import SgprData
 from lvmfast.models._sgpr_file import load_sgpr, save_sgpr
-from lvmfast.models._sgpr_fit import SgprStatus, first_state, search
+from lvmfast.models._sgpr_fit import SgprStatus
 from lvmfast.models._sgpr_objective import SgprObjective
 from lvmfast.models._sgpr_posterior import SgprPosterior, SparsePaths
 from lvmfast.models._sgpr_start import INITS, STATISTICS_ROWS, check_inducing, first_inducing, some_rows

@@ -13,6 +13,7 @@ from device.flow_cases import FLOWS
 from device.gp_classifier_cases import GP_CLASSIFIER
 from device.gplvm_cases import GPLVM, searched
 from device.gpr_cases import GPR
+from device.grid_latent_cases import GRID_LATENT
 from device.implicit_cases import IMPLICIT
 from device.logistic_cases import LOGISTIC
 from device.network_cases import NETWORKS
@@ -38,6 +39,7 @@ CASES |= {f"VAE: {name}": case for name, case in VAE.items()}
 CASES |= {f"implicit: {name}": case for name, case in IMPLICIT.items()}
 CASES |= {f"flow: {name}": case for name, case in FLOWS.items()}
 CASES |= {f"bayesopt: {name}": case for name, case in BAYESOPT.items()}
+CASES |= {f"grid latent: {name}": case for name, case in GRID_LATENT.items()}
 X, Y = np.random.default_rng(0).uniform(-2, 2, (20, 2)), observations(20, 3)
 NEW = X[:5] + 0.25
 

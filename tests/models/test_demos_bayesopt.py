@@ -9,31 +9,6 @@ from lvmfast import cli
 from lvmfast.bayesopt import minimize
 from lvmfast.demos import knowledge_gradient
 
-PICTURES = [
-    "after",
-    "before",
-    "five-simulated",
-    "five-simulated-minima",
-    "function",
-    "knowledge-gradient",
-    "loop",
-    "one-simulated",
-    "one-simulated-minima",
-    "predictive-minimum",
-    "regret",
-]
-
-
-def test_demo_writes_pictures(tmp_path, capsys):
-    output = tmp_path / "pictures"
-    assert cli.main(["demo", "knowledge-gradient", "--n-calls", "6", "--output", str(output)]) == 0
-    text = capsys.readouterr().out
-    pictures = sorted(output.glob("*.png"), key=lambda p: p.stem)
-    assert [p.stem for p in pictures] == PICTURES
-    assert all(p.stat().st_size > 5000 and str(p) in text for p in pictures)
-    assert text.splitlines()[-1] == f"{len(PICTURES)} pictures in {output}"
-    assert "-0.5003596277 at -0.3593944" in text
-
 
 @pytest.mark.parametrize("name", ["n", "n-calls"])
 def test_demo_reports_too_few(tmp_path, capsys, name):

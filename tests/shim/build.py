@@ -29,7 +29,7 @@ OPERATIONS = [
 ]
 MODELS = [
     [f"bind/cuda_{name}" for name in ("models", "sgpr", "svgp", "gp_classifier", "logistic", "bayesopt")],
-    [f"bind/cuda_{name}" for name in ("network", "vae", "density_ratio", "flow", "implicit", "bijectors")],
+    [f"bind/cuda_{name}" for name in ("network", "vae", "density_ratio", "flow", "implicit", "bijectors", "mixture")],
     ["cuda/taps_f64"],
     ["cuda/taps_f32"],
 ]
