@@ -20,10 +20,9 @@ hypothesis.settings.load_profile("lvmfast")
 def pytest_cmdline_main(config):
     """``pytest`` without arguments takes a process for each processor, where pytest-xdist is installed.
 
-    Not on a GPU, whose memory some tests fill. Each process has two threads, so that loops over threads are seen.
+    Not on a GPU, whose memory some tests fill.
     """
     if hasattr(config, "workerinput"):
-        _backend.cpu.set_num_threads(2)
         return
     option, everything = config.option, config.args_source == pytest.Config.ArgsSource.TESTPATHS
     asked = not config.pluginmanager.hasplugin("xdist") or option.numprocesses is not None or option.dist != "no"
@@ -53,14 +52,19 @@ def order(request):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_blas_thread(request):
-    """In tests/models: so small, two threads gain nothing, and lose much where other processes keep the cores.
+def few_threads(request):
+    """One BLAS thread in tests/models: so small, two gain nothing, and lose much where other processes keep the cores.
 
-    Where pytest-xdist runs the tests, it is these processes that keep them.
+    Where pytest-xdist runs the tests, it is these processes that keep them: one BLAS thread everywhere, and one of
+    ours but in tests/ops, where loops over two are seen.
     """
-    one = "models" in request.path.parts or hasattr(request.config, "workerinput")
+    worker, before = hasattr(request.config, "workerinput"), lvm.get_num_threads()
+    one = worker or "models" in request.path.parts
+    if worker:
+        _backend.cpu.set_num_threads(2 if "ops" in request.path.parts else 1)
     with threadpoolctl.threadpool_limits(1, user_api="blas") if one else contextlib.nullcontext():
         yield
+    _backend.cpu.set_num_threads(before)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from lvmfast import cli
 from lvmfast.demos import _registry, gplvm, polya_gamma
@@ -108,7 +109,13 @@ def test_reference_protocol(tmp_path, capsys):
     assert "amplitude" in capsys.readouterr().out
 
 
-def test_polya_gamma_demo_finds_the_truth(tmp_path):
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pictures are made, not drawn, which would take most of the time."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: None)
+
+
+def test_polya_gamma_demo_finds_the_truth(tmp_path, undrawn):
     found = polya_gamma.run(output=tmp_path, n=20_000, n_samples=300, quiet=True)
     np.testing.assert_allclose(found["model"].coef_[0], polya_gamma.TRUTH, atol=0.06)  # four standard deviations, about
     assert found["error"] < 0.02
@@ -121,7 +128,7 @@ def test_polya_gamma_class_probability():
     )
 
 
-def test_demo_is_deterministic(tmp_path):
+def test_demo_is_deterministic(tmp_path, undrawn):
     first, second = (gplvm.run(protocol="reference", output=tmp_path, max_iter=2, quiet=True, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first["latents"], second["latents"])
 
