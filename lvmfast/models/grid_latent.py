@@ -226,7 +226,7 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
             warnings.warn(
                 f"{lost} of {len(log_p)} rows of X have density 0 in floating point, and no posterior: theirs is NaN",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return GridPosterior(self._rule(), shares, log_p)
 
@@ -454,14 +454,14 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
                 f"the fit was interrupted after {self.n_iter_} iterations; the model holds what was reached, and "
                 "resume(X) goes on",
                 FitInterruptedWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif not (reached.converged or reached.stopped):
             warnings.warn(
                 f"the fit ended before convergence ({reached.message}): raise tol, or go on with "
                 f"resume(X, max_iter=...), which was {self.max_iter}",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     # What the arguments stand for.
