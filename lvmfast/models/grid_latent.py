@@ -106,7 +106,9 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
     Up to 16 columns nothing of the size (n, m) is held but by :meth:`posterior`, which returns it; with more, a tile of
     it. A density is evaluated with the largest term taken out, and is right however small it is. On a
     :func:`lvmfast.grids.mesh` of the data space the sum over the grid is a matrix product of exponentials along the
-    axes. Fits are in float64. A network is fitted to a fixed grid, as the generative topographic mapping is; its noise
+    axes. The sum is the integral where neighbours ``f(z_k)`` lie no further apart than a standard deviation of the
+    noise; where they lie much further apart, or between the few nodes of "gauss-hermite", it is the density of a row
+    of separate normals: raise ``n_grid``. Fits are in float64. A network is fitted to a fixed grid, as the generative topographic mapping is; its noise
     stays above a hundred millionth of the data's variance.
 
     References
@@ -178,6 +180,7 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         array of shape (n,)
         """
         self._checked()
+        check_columns(X, getattr(self, "feature_names_in_", None))
         Z = self._latents(Z)
         F = mapped(self._map(), _backend.to_numpy(Z).astype(np.float64))
         X = checked_points(X, F.shape[1])

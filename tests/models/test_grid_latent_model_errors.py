@@ -205,6 +205,19 @@ def test_rows(method, X, parts):
         caught.match(part)
 
 
+@pytest.mark.parametrize("call", ["log_likelihood", "log_density", "posterior"])
+def test_columns_in_another_order(call):
+    """What has columns is held against those of the fit."""
+
+    class Frame(np.ndarray):
+        columns = ("b", "a")
+
+    fitted = model().fit(ROWS)
+    fitted.feature_names_in_ = np.array(["a", "b"], dtype=object)
+    more = (0.0,) if call == "log_likelihood" else ()
+    assert_refused(lambda: getattr(fitted, call)(ROWS.view(Frame), *more), "X must have the columns", "['b', 'a']")
+
+
 def test_rows_for_a_fit_are_finite():
     X = ROWS.copy()
     X[1, 0] = INF

@@ -222,24 +222,24 @@ def test_resume_wants_the_data_of_the_fit():
     assert model.n_iter_ == 3
 
 
-def test_interrupted_within_an_evaluation(monkeypatch):
-    """KeyboardInterrupt out of f itself, as Ctrl-C in a slow function of one's own comes."""
-    calls = []
+def test_interrupted_within_the_map():
+    """KeyboardInterrupt out of f itself, as Ctrl-C in a slow function of one's own comes, leaves a fit as it was."""
+    pressed = []
 
     def f(z):
-        calls.append(0)
-        if len(calls) == 2:
+        if pressed:
             raise KeyboardInterrupt
         return oracle.curve(z)
 
     X = lvm.GridLatentModel(oracle.curve, NOISE).sample(40, rng=0)
-    model = lvm.GridLatentModel(f, 1.0, grid=GRID)
-    try:
-        model.fit(X)
-    except KeyboardInterrupt:
-        assert not hasattr(model, "noise_variance_")
-    calls.append(0)
-    assert model.fit(X).noise_variance_ < 1.0
+    model = lvm.GridLatentModel(f, 1.0, grid=GRID).fit(X)
+    noise, losses = model.noise_variance_, model.loss_curve_
+    pressed.append(True)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(2 * X)
+    pressed.clear()
+    assert model.noise_variance_ == noise and model.loss_curve_ is losses
+    assert model.fit(2 * X).noise_variance_ > noise
 
 
 @pytest.mark.parametrize(
