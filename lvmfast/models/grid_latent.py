@@ -107,9 +107,9 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
     it. A density is evaluated with the largest term taken out, and is right however small it is. On a
     :func:`lvmfast.grids.mesh` of the data space the sum over the grid is a matrix product of exponentials along the
     axes. The sum is the integral where neighbours ``f(z_k)`` lie no further apart than a standard deviation of the
-    noise; where they lie much further apart, or between the few nodes of "gauss-hermite", it is the density of a row
-    of separate normals: raise ``n_grid``. Fits are in float64. A network is fitted to a fixed grid, as the generative topographic mapping is; its noise
-    stays above a hundred millionth of the data's variance.
+    noise; much further apart, as with "gauss-hermite" and little noise, it is the density of a row of separate normals:
+    raise ``n_grid``. Fits are in float64. A network is fitted to a fixed grid, as the generative topographic mapping
+    is. A noise that is learned stays above a hundred millionth of the data's variance, or of its column's.
 
     References
     ----------
