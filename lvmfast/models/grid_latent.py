@@ -365,8 +365,9 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         """
         begun = time.perf_counter()
         check_is_fitted(self, "noise_variance_")
-        if max_iter is not None and check_integer(max_iter, "max_iter", 1) < self.n_iter_:
-            raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {max_iter}")
+        limit = self.max_iter if max_iter is None else max_iter
+        if check_integer(limit, "max_iter", 1) < self.n_iter_:
+            raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {limit}")
         self._checked()
         data = self._data(X, reset=False)
         if not np.array_equal(mark_of(data), self._state["mark"]):
@@ -381,9 +382,13 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
                 f"f and learn_noise must be those of the fit to resume it, which had {len(self._state['theta'])} "
                 f"parameters, got {objective.size}"
             )
-        if max_iter is not None:
-            self.max_iter = max_iter
-        self._run(X, data, objective, self._state, begun)
+        state, before, self.max_iter = self._state, self.max_iter, limit
+        try:
+            self._run(X, data, objective, state, begun)
+        except BaseException:
+            if self._state is state:
+                self.max_iter = before
+            raise
         return self
 
     def save(self, path) -> None:

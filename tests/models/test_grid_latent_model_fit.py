@@ -219,7 +219,25 @@ def test_resume_wants_the_data_of_the_fit():
     model = small(max_iter=3).fit(bent())
     with pytest.raises(ValueError, match="X must be the data of the fit"):
         model.resume(bent() + 1, max_iter=9)
+    with pytest.raises(ValueError, match="max_iter must be >= n_iter_ = 3, which are done, got 2"):
+        model.set_params(max_iter=2).resume(bent())
     assert model.n_iter_ == 3
+
+
+def test_a_callback_that_fails_changes_nothing():
+    X = bent()
+    model = small(max_iter=3).fit(X)
+    losses = model.loss_curve_
+
+    def fail(status):
+        raise ZeroDivisionError
+
+    model.set_params(callback=fail)
+    for call in (lambda: model.resume(X, max_iter=9), lambda: model.fit(2 * X)):
+        with pytest.raises(ZeroDivisionError):
+            call()
+        assert model.max_iter == 3 and model.loss_curve_ is losses
+    assert_same(model.set_params(callback=None).resume(X, max_iter=30), small().fit(X), X)
 
 
 def test_interrupted_within_the_map():
