@@ -99,9 +99,12 @@ class GridDensity:
 
 def checked_points(X, d: int | None = None):
     """Rows of the data space, without NaN; a mesh stands for its points."""
-    X = as_matrix(X.points if isinstance(X, Mesh) else X, "X", finite=False)
-    if d is not None and X.shape[1] != d:
-        raise ValueError(f"X must have {d} columns, as many as f returns, got {X.shape[1]}")
+    if not isinstance(X, Mesh):
+        X = as_matrix(X, "X", finite=False)
+    columns = X.ndim if isinstance(X, Mesh) else X.shape[1]
+    if d is not None and columns != d:
+        raise ValueError(f"X must have {d} columns, as many as f returns, got {columns}")
+    X = X.points if isinstance(X, Mesh) else X
     nan = _backend.namespace(X).isnan(X)
     if nan.any():
         row, column = (int(i) for i in _backend.namespace(X).argwhere(nan)[0])
@@ -112,7 +115,7 @@ def checked_points(X, d: int | None = None):
 def mapped(f, latents: np.ndarray, d: int | None = None) -> np.ndarray:
     """``f(latents)`` as float64 of shape (m, d); raise where f returns something else."""
     m, q = latents.shape
-    values = f(_backend.to_device(latents, getattr(f, "device", "cpu")))
+    values = f(_backend.to_device(latents.copy(), getattr(f, "device", "cpu")))  # f may write to what it is given
     if isinstance(values, (tuple, list)):
         columns = [np.asarray(_backend.to_numpy(column)) for column in values]
         if any(column.shape not in ((m,), (m, 1)) for column in columns) or not columns:

@@ -78,9 +78,8 @@ class GridObjective:
         self.device, self.check_interrupt = device, check_interrupt
         self.network = f if isinstance(f, Sequential) else None
         self.fixed = None if self.network else mapped(f, self.latents, self.d)
-        scale = X.std(axis=0)
-        self.scale = np.where(scale > 0, scale, 1.0)
-        self.floor = NOISE_FLOOR * float(np.mean(self.scale**2))
+        self.scale = column_scales(X, alike=np.ndim(noise_variance) == 0)
+        self.floor = NOISE_FLOOR * (self.scale**2 if np.ndim(noise_variance) else float(np.mean(self.scale**2)))
         self.unit, self.offset = (np.ones(0), np.zeros(0)) if self.network is None else self._units()
 
     def _units(self):
@@ -104,9 +103,10 @@ class GridObjective:
         return self.head + len(self.unit)
 
     def bounds(self) -> np.ndarray:
-        """Of theta, (p, 2): the noise stays above a hundred millionth of the data's variance."""
+        """Of theta, (p, 2): the noise stays above a hundred millionth of the variance, of the data or of its column."""
         bounds = np.full((self.size, 2), np.inf) * [-1, 1]
-        bounds[: self.head, 0] = np.log(self.floor)
+        if self.head:
+            bounds[: self.head, 0] = np.log(self.floor)
         return bounds
 
     def initial(self) -> np.ndarray:
@@ -158,6 +158,13 @@ class GridObjective:
         return -value, -gradient
 
 
+def column_scales(X: np.ndarray, alike: bool) -> np.ndarray:
+    """Standard deviations of the columns; of one that is constant 1, or where all have one unit that of the others."""
+    variance = np.where(X.max(axis=0) > X.min(axis=0), X.var(axis=0), 0.0)
+    typical = float(variance.mean()) if alike else 0.0
+    return np.sqrt(np.where(variance > 0, variance, typical if typical > 0 else 1.0))
+
+
 def started(f, q: int, seed, X, rule, noise, device: str):
     """A network of float64 to fit: the given one, or one that begins at the plane of the first principal components."""
     network, d = copy.deepcopy(f), X.shape[1]
@@ -187,7 +194,8 @@ def _lay_on_plane(objective: GridObjective, masses: np.ndarray) -> None:
     """
     Z, masses = objective.latents, masses / masses.sum()
     middle = masses @ Z
-    u = (Z - middle) / np.sqrt(masses @ (Z - middle) ** 2)
+    spread = np.sqrt(masses @ (Z - middle) ** 2)
+    u = (Z - middle) / np.where(spread > 0, spread, 1.0)
     X, units = _backend.to_numpy(objective.X), objective.scale if np.ndim(objective.noise) else 1.0
     _, s, V = np.linalg.svd(X / units, full_matrices=False)
     r = min(Z.shape[1], len(s))
@@ -203,5 +211,6 @@ def _lay_on_plane(objective: GridObjective, masses: np.ndarray) -> None:
         gradient = vjp(_backend.like(weighted / objective.scale, network.parameters))
         return 0.5 * float((weighted * missed).sum()), _backend.to_numpy(gradient) * objective.unit
 
-    result = LBFGS(gtol=1e-6).minimize(loss, objective.initial(), max_iter=START_ITERATIONS, tol=1e-5)
+    drawn = _backend.to_numpy(network.parameters)  # in the units of theta, whatever those of X are
+    result = LBFGS(gtol=1e-6).minimize(loss, drawn, max_iter=START_ITERATIONS, tol=1e-5)
     objective.place(result.theta)

@@ -101,7 +101,12 @@ def _axes_of(prior, n: int, q: int):
     if isinstance(prior, Uniform):
         low, high = (np.broadcast_to(_backend.to_numpy(end), (q,)) for end in (prior.low, prior.high))
     else:
-        mean, std = (_vector(getattr(prior, name), q) for name in ("mean", "stddev"))
+        try:
+            mean, std = (_vector(getattr(prior, name), q) for name in ("mean", "stddev"))
+        except NotImplementedError:
+            raise ValueError(
+                f"grid must be given for a prior whose mean and stddev are not known, got {prior!r}"
+            ) from None
         low, high = mean + ndtri(TAIL) * std, mean - ndtri(TAIL) * std
     return [a + (b - a) * (np.arange(n) + 0.5) / n for a, b in zip(low, high, strict=True)]
 

@@ -106,8 +106,10 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
     Up to 16 columns nothing of the size (n, m) is held but by :meth:`posterior`, which returns it; with more, a tile of
     it. A density is evaluated with the largest term taken out, and is right however small it is. On a
     :func:`lvmfast.grids.mesh` of the data space the sum over the grid is a matrix product of exponentials along the
-    axes. Fits are in float64. A network is fitted to a fixed grid, as the generative topographic mapping is; its noise
-    stays above a hundred millionth of the data's variance.
+    axes. The sum is the integral where neighbours ``f(z_k)`` lie no further apart than a standard deviation of the
+    noise; much further apart, as with "gauss-hermite" and little noise, it is the density of a row of separate normals:
+    raise ``n_grid``. Fits are in float64. A network is fitted to a fixed grid, as the generative topographic mapping
+    is. A noise that is learned stays above a hundred millionth of the data's variance, or of its column's.
 
     References
     ----------
@@ -178,6 +180,7 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         array of shape (n,)
         """
         self._checked()
+        check_columns(X, getattr(self, "feature_names_in_", None))
         Z = self._latents(Z)
         F = mapped(self._map(), _backend.to_numpy(Z).astype(np.float64))
         X = checked_points(X, F.shape[1])
@@ -226,7 +229,7 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
             warnings.warn(
                 f"{lost} of {len(log_p)} rows of X have density 0 in floating point, and no posterior: theirs is NaN",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return GridPosterior(self._rule(), shares, log_p)
 
@@ -362,8 +365,9 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         """
         begun = time.perf_counter()
         check_is_fitted(self, "noise_variance_")
-        if max_iter is not None and check_integer(max_iter, "max_iter", 1) < self.n_iter_:
-            raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {max_iter}")
+        limit = self.max_iter if max_iter is None else max_iter
+        if check_integer(limit, "max_iter", 1) < self.n_iter_:
+            raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {limit}")
         self._checked()
         data = self._data(X, reset=False)
         if not np.array_equal(mark_of(data), self._state["mark"]):
@@ -378,9 +382,13 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
                 f"f and learn_noise must be those of the fit to resume it, which had {len(self._state['theta'])} "
                 f"parameters, got {objective.size}"
             )
-        if max_iter is not None:
-            self.max_iter = max_iter
-        self._run(X, data, objective, self._state, begun)
+        state, before, self.max_iter = self._state, self.max_iter, limit
+        try:
+            self._run(X, data, objective, state, begun)
+        except BaseException:
+            if self._state is state:
+                self.max_iter = before
+            raise
         return self
 
     def save(self, path) -> None:
@@ -454,14 +462,14 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
                 f"the fit was interrupted after {self.n_iter_} iterations; the model holds what was reached, and "
                 "resume(X) goes on",
                 FitInterruptedWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif not (reached.converged or reached.stopped):
             warnings.warn(
                 f"the fit ended before convergence ({reached.message}): raise tol, or go on with "
                 f"resume(X, max_iter=...), which was {self.max_iter}",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     # What the arguments stand for.

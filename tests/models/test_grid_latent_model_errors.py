@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from reference import grid_latent as oracle
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import lvmfast as lvm
 from lvmfast import nn
@@ -86,6 +86,27 @@ def test_an_error_of_the_map_is_the_maps_own():
         model(f).log_density(ROWS)
 
 
+def test_a_map_that_writes_to_its_latents():
+    """It gets a copy: grids, draws and fits are those of a map that does not."""
+
+    def doubles(z):
+        z *= 2
+        return oracle.curve(z)
+
+    def doubled(z):
+        return oracle.curve(2 * z)
+
+    latents = GRID[:, None].copy()
+    rule = latents, np.full(31, 0.2)
+    np.testing.assert_array_equal(
+        model(doubles, grid=rule).log_density(ROWS), model(doubled, grid=rule).log_density(ROWS)
+    )
+    np.testing.assert_array_equal(latents[:, 0], GRID)
+    for draws in zip(*(model(f).sample(5, rng=0, return_latents=True) for f in (doubles, doubled)), strict=True):
+        np.testing.assert_array_equal(*draws)
+    assert model(doubles, None).fit(ROWS).noise_variance_ == model(doubled, None).fit(ROWS).noise_variance_
+
+
 def test_networks_that_do_not_fit():
     net = nn.Sequential([nn.Dense(2)]).build((3,), np.float64, seed=0)
     assert_refused(lambda: model(net).log_density(ROWS), "f must", "(1,)", "(3,)")
@@ -140,6 +161,13 @@ def test_parameters(params, parts):
         assert_refused(lambda call=call: CALLS[call](model(**params)), *parts)
 
 
+def test_a_prior_whose_extent_is_not_known():
+    prior = lvm.distributions.TransformedDistribution(lvm.distributions.Normal(0.0, 1.0), lvm.bijectors.Exp())
+    for call in ("log_density", "fit"):
+        assert_refused(lambda call=call: CALLS[call](model(prior=prior, grid=None)), "grid must be given", "got Trans")
+    model(prior=prior, grid=GRID + 3.1).log_density(ROWS)
+
+
 def test_a_prior_without_mass_on_the_grid():
     far = lvm.distributions.Uniform(10.0, 11.0)
     assert_refused(lambda: model(prior=far).log_density(ROWS), "prior", "grid")
@@ -177,6 +205,19 @@ def test_rows(method, X, parts):
         caught.match(part)
 
 
+@pytest.mark.parametrize("call", ["log_likelihood", "log_density", "posterior"])
+def test_columns_in_another_order(call):
+    """What has columns is held against those of the fit."""
+
+    class Frame(np.ndarray):
+        columns = ("b", "a")
+
+    fitted = model().fit(ROWS)
+    fitted.feature_names_in_ = np.array(["a", "b"], dtype=object)
+    more = (0.0,) if call == "log_likelihood" else ()
+    assert_refused(lambda: getattr(fitted, call)(ROWS.view(Frame), *more), "X must have the columns", "['b', 'a']")
+
+
 def test_rows_for_a_fit_are_finite():
     X = ROWS.copy()
     X[1, 0] = INF
@@ -184,7 +225,8 @@ def test_rows_for_a_fit_are_finite():
 
 
 def test_a_mesh_of_another_space():
-    mesh = lvm.grids.mesh(GRID, GRID, GRID)
+    """It is refused before its points are made, which no memory holds."""
+    mesh = lvm.grids.mesh(*[np.arange(1e6)] * 3)
     for call in (lambda: model().log_density(mesh), lambda: model().posterior(mesh)):
         assert_refused(call, "X", "2", "3")
 
@@ -230,6 +272,15 @@ def test_a_failed_fit_changes_nothing():
     fitted.set_params(max_iter=200)
     assert fitted.noise_variance_ == noise
     np.testing.assert_array_equal(fitted.log_density(ROWS), before)
+
+
+def test_warnings_name_the_callers_line():
+    X = np.vstack([ROWS, [[INF, 0.0]]])
+    net = nn.Sequential([nn.Dense(2)])
+    for call in (lambda: model().posterior(X), lambda: model(net, None, max_iter=1, random_state=0).fit(ROWS)):
+        with pytest.warns((RuntimeWarning, ConvergenceWarning)) as caught:
+            call()
+        assert [one.filename for one in caught] == [__file__]
 
 
 def test_unfitted():

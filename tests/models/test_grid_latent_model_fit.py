@@ -219,27 +219,45 @@ def test_resume_wants_the_data_of_the_fit():
     model = small(max_iter=3).fit(bent())
     with pytest.raises(ValueError, match="X must be the data of the fit"):
         model.resume(bent() + 1, max_iter=9)
+    with pytest.raises(ValueError, match="max_iter must be >= n_iter_ = 3, which are done, got 2"):
+        model.set_params(max_iter=2).resume(bent())
     assert model.n_iter_ == 3
 
 
-def test_interrupted_within_an_evaluation(monkeypatch):
-    """KeyboardInterrupt out of f itself, as Ctrl-C in a slow function of one's own comes."""
-    calls = []
+def test_a_callback_that_fails_changes_nothing():
+    X = bent()
+    model = small(max_iter=3).fit(X)
+    losses = model.loss_curve_
+
+    def fail(status):
+        raise ZeroDivisionError
+
+    model.set_params(callback=fail)
+    for call in (lambda: model.resume(X, max_iter=9), lambda: model.fit(2 * X)):
+        with pytest.raises(ZeroDivisionError):
+            call()
+        assert model.max_iter == 3 and model.loss_curve_ is losses
+    assert_same(model.set_params(callback=None).resume(X, max_iter=30), small().fit(X), X)
+
+
+def test_interrupted_within_the_map():
+    """KeyboardInterrupt out of f itself, as Ctrl-C in a slow function of one's own comes, leaves a fit as it was."""
+    pressed = []
 
     def f(z):
-        calls.append(0)
-        if len(calls) == 2:
+        if pressed:
             raise KeyboardInterrupt
         return oracle.curve(z)
 
     X = lvm.GridLatentModel(oracle.curve, NOISE).sample(40, rng=0)
-    model = lvm.GridLatentModel(f, 1.0, grid=GRID)
-    try:
-        model.fit(X)
-    except KeyboardInterrupt:
-        assert not hasattr(model, "noise_variance_")
-    calls.append(0)
-    assert model.fit(X).noise_variance_ < 1.0
+    model = lvm.GridLatentModel(f, 1.0, grid=GRID).fit(X)
+    noise, losses = model.noise_variance_, model.loss_curve_
+    pressed.append(True)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(2 * X)
+    pressed.clear()
+    assert model.noise_variance_ == noise and model.loss_curve_ is losses
+    assert model.fit(2 * X).noise_variance_ > noise
 
 
 @pytest.mark.parametrize(

@@ -104,3 +104,52 @@ def test_a_uniform_prior_has_cells_between_its_ends():
 
     expected = np.log(oracle.quadrature(density, -1.0, 2.0))
     assert model.log_density(x[None])[0] == pytest.approx(expected, abs=1e-5)  # the middles of 1001 cells
+
+
+UNITS = {
+    "small": (2.0**-20, 0.3),
+    "large": (2.0**20, 0.3),
+    "columns": (2.0 ** np.array([-17, 10, 0]), np.array([0.2, 0.5, 0.9])),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the fit ended before convergence")
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("units", UNITS)
+def test_a_fit_in_other_units(units, constant):
+    """The density of ``s x`` is that of x over s, and the noise s^2 times as large, from the first iteration on."""
+    s, noise = UNITS[units]
+    X = rows(40)
+    if constant:
+        X[:, 2] = 0.0
+    s = np.broadcast_to(s, 3)
+    fits = []
+    for scale in (np.ones(3), s):
+        given = noise * scale**2 if np.ndim(noise) else noise * scale[0] ** 2
+        fresh = nn.Sequential([nn.Dense(4, "tanh"), nn.Dense(3)])
+        fits.append(lvm.GridLatentModel(fresh, given, n_grid=41, max_iter=6, random_state=0).fit(X * scale))
+    unit = s if np.ndim(noise) else s[0]
+    assert_near(fits[1].loss_curve_ - np.log(s).sum(), fits[0].loss_curve_, 1e-7)
+    assert_near(fits[1].noise_variance_ / unit**2, fits[0].noise_variance_, 1e-7)
+
+
+def test_a_constant_column_beside_small_ones():
+    """It has no part in the least noise: a hundred millionth of what the others vary."""
+    X = np.column_stack([oracle.curve_rows(np.linspace(-2, 2, 60)[:, None]), np.zeros(60)]) * 2.0**-20
+    X[:, :2] += 2.0**-23 * np.random.default_rng(0).standard_normal((60, 2))
+
+    def f(z):
+        return np.column_stack([oracle.curve_rows(z), np.zeros(len(z))]) * 2.0**-20
+
+    found = [lvm.GridLatentModel(lambda z, s=s: s * f(z)).fit(s * X).noise_variance_ for s in (1.0, 2.0**20)]
+    assert_near(found[0] * 2.0**40, found[1], 1e-5)
+
+
+def test_a_rule_of_one_latent():
+    """A network has nothing to bend along: the density is one normal's, about the mean."""
+    X = rows(30)
+    fresh = nn.Sequential([nn.Dense(3)])
+    model = lvm.GridLatentModel(fresh, 0.3, grid=(np.zeros((1, 1)), [1.0]), random_state=0).fit(X)
+    log_mass = stats.norm.logpdf(0.0)
+    expected = stats.norm.logpdf(X, X.mean(axis=0), np.sqrt(X.var(axis=0).mean())).sum(axis=1) + log_mass
+    assert model.score(X) == pytest.approx(expected.mean(), abs=1e-6)
