@@ -32,6 +32,20 @@ struct MixtureResults {
   int64_t weights_stride;
 };
 
+// A distance from products is taken again by differences where it is a smaller share of the squares: they have cancelled.
+template <class T>
+constexpr T kMixtureShare = sizeof(T) == 8 ? T(1e-6) : T(1e-2);
+
+template <class T>
+LVM_HD T half_distance_by_differences(const MixtureTask<T>& task, int64_t i, int64_t k) {
+  T sum = T(0);
+  for (int64_t j = 0; j < task.d; ++j) {
+    const T e = task.x[i * task.d + j] - task.centres[j * task.stride + k];
+    sum += e * e;
+  }
+  return T(0.5) * sum;
+}
+
 template <class T>
 struct MixtureAt {
   MixtureTask<T> task;
@@ -44,15 +58,10 @@ struct MixtureAt {
   }
   LVM_HD T term(int64_t i, int64_t k, T half) const {
     if (task.products) {
-      const T distance = half + task.squares[k] - task.products[i * task.stride + k];
-      return task.log_weights[k] - (distance < T(0) ? T(0) : distance);
+      const T squares = half + task.squares[k], distance = squares - task.products[i * task.stride + k];
+      if (!(distance < kMixtureShare<T> * squares)) return task.log_weights[k] - distance;
     }
-    T sum = T(0);
-    for (int64_t j = 0; j < task.d; ++j) {
-      const T e = task.x[i * task.d + j] - task.centres[j * task.stride + k];
-      sum += e * e;
-    }
-    return task.log_weights[k] - T(0.5) * sum;
+    return task.log_weights[k] - half_distance_by_differences(task, i, k);
   }
 };
 

@@ -34,17 +34,27 @@ struct PointOfMixture {
 template <class T>
 struct ProductsOfPoint {
   using P = Pack<T>;
+  const MixtureTask<T>& task;
   const T *squares, *products;
+  int64_t i;
   P half;
 
   LVM_HD ProductsOfPoint(const MixtureTask<T>& task, int64_t i)
-      : squares(task.squares), products(task.products + i * task.stride) {
+      : task(task), squares(task.squares), products(task.products + i * task.stride), i(i) {
     double sum = 0;
     for (int64_t j = 0; j < task.d; ++j) sum += double(task.x[i * task.d + j]) * double(task.x[i * task.d + j]);
     half = P(static_cast<T>(0.5 * sum));
   }
   LVM_HD P half_distance(int64_t k) const {
-    return max_(half + P::load(squares + k) - P::load(products + k), P());
+    const P both = half + P::load(squares + k);
+    P distance = both - P::load(products + k);
+    const P least = P(kMixtureShare<T>) * both;
+    if (!all_lanes_<T>(distance.v >= least.v)) {
+      for (int c = 0; c < P::W; ++c) {
+        if (distance.v[c] < least.v[c]) distance.v[c] = half_distance_by_differences(task, i, k + c);
+      }
+    }
+    return distance;
   }
 };
 

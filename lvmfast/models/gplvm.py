@@ -228,10 +228,10 @@ class GPLVM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self : GPLVM
         """
         check_is_fitted(self)
-        if max_iter is not None:
-            if check_integer(max_iter, "max_iter", 1) < self.n_iter_:
-                raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {max_iter}")
-            self.set_params(max_iter=max_iter)
+        limit = self.max_iter if max_iter is None else max_iter
+        if check_integer(limit, "max_iter", 1) < self.n_iter_:
+            raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {limit}")
+        self.set_params(max_iter=limit)
         check_parameters(self, *self.Y_train_.shape)
         if self.n_components != self.embedding_.shape[1]:
             raise ValueError(

@@ -7,18 +7,12 @@ import warnings
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
-from tqdm.auto import tqdm
+from sklearn.utils.validation import check_is_fitted
 
 from lvmfast import _backend
-from lvmfast._interrupt import deferred_interrupt
-from lvmfast._validation import as_float_array, as_matrix, check_callback, check_columns, check_integer, check_positive
-from lvmfast.distributions import Distribution, Normal
-from lvmfast.exceptions import FitInterruptedWarning
-from lvmfast.grids import Mesh
+from lvmfast._validation import check_columns, check_integer
+from lvmfast.models._grid_latent_arguments import GridArguments
 from lvmfast.models._grid_latent_density import (
-    GridDensity,
     checked_points,
     log_normal,
     mapped,
@@ -26,19 +20,20 @@ from lvmfast.models._grid_latent_density import (
     rows_at_once,
 )
 from lvmfast.models._grid_latent_file import load_grid_latent, save_grid_latent
-from lvmfast.models._grid_latent_fit import GridObjective, GridStatus, started
+from lvmfast.models._grid_latent_fit import GridStatus, started
+from lvmfast.models._grid_latent_fitting import GridFitting, mark_of
 from lvmfast.models._grid_latent_posterior import GridPosterior
 from lvmfast.models._grid_latent_rule import make_rule
-from lvmfast.models._lbfgs_fit import first_state, search
+from lvmfast.models._lbfgs_fit import first_state
 from lvmfast.nn import Sequential
 from lvmfast.random import named_seeds, normal, seed_of
 
 __all__ = ["GridLatentModel", "GridPosterior", "GridStatus"]
 
-MOST_LATENTS = 2
 
-
-class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
+class GridLatentModel(
+    GridFitting, GridArguments, ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
+):
     r"""``x = f(z) + e``, ``e ~ N(0, noise_variance)``, with one or two latents z that are summed over a grid:
 
     ``p(x) = integral N(x; f(z), noise_variance) prior(z) dz ~= sum_k w_k prior(z_k) N(x; f(z_k), noise_variance)``.
@@ -404,177 +399,6 @@ class GridLatentModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Density
         """A model that :meth:`save` wrote. A callback is not part of the file."""
         return load_grid_latent(cls, path)
 
-    # How a fit runs.
-
-    def _objective(self, data, f, rule, noise, device) -> GridObjective:
-        return GridObjective(data, f, rule, self._log_masses(rule), noise, bool(self.learn_noise), device)
-
-    def _run(self, X, data, objective, state, begun) -> None:
-        """From a state to the end; sets the fitted attributes, then warns."""
-        bar = tqdm(total=self.max_iter, disable=not self.verbose, desc="GridLatentModel", unit="it")
-        with bar, deferred_interrupt() as check_interrupt:
-            objective.check_interrupt = check_interrupt
-
-            def on_iteration(reached):
-                bar.n = len(reached.losses)
-                bar.set_postfix(loss=f"{reached.losses[-1]:.4f}")
-                if self.callback is None:
-                    return False
-
-                def model():
-                    fitted = type(self)(**{**self.get_params(deep=False), "callback": None})
-                    reached.message = "a checkpoint"
-                    fitted._finish(X, data, objective, reached)
-                    return fitted
-
-                count, elapsed = len(reached.losses), time.perf_counter() - begun
-                status = GridStatus(count, reached.losses[-1], reached.n_evaluations, elapsed, model)
-                return bool(self.callback(status))
-
-            reached = search(objective, state, self.max_iter if objective.size else 0, self.tol, on_iteration)
-            if not objective.size:
-                reached.converged, reached.message = True, "no parameter is free"
-            objective.check_interrupt = None
-            self._finish(X, data, objective, reached)
-        self._warn(reached)
-
-    def _finish(self, X, data, objective, reached) -> None:
-        """Set the fitted attributes from a point of a search."""
-        theta = reached.theta
-        loss, _ = objective.loss(theta)
-        f = objective.f
-        if objective.network is not None:
-            net = objective.network
-            f = Sequential(net.layers).build(net.input_shape, np.float64, seed=0, device=net.device)
-            f.parameters = net.parameters
-        validate_data(self, X if hasattr(X, "columns") else data, skip_check_array=True, reset=True)
-        noise = objective.noise_at(theta)
-        self.f_, self.noise_variance_ = f, noise if np.ndim(noise) == 0 else np.array(noise)
-        self.log_likelihood_ = -loss * len(data)
-        self.loss_curve_, self.n_iter_ = np.array(reached.losses), len(reached.losses)
-        self.n_evaluations_, self.converged_ = int(reached.n_evaluations), bool(reached.converged)
-        self.message_, self.device_ = reached.message, objective.device
-        self._state = {**reached.make_state(), "mark": mark_of(data)}
-
-    def _warn(self, reached) -> None:
-        if reached.interrupted:
-            warnings.warn(
-                f"the fit was interrupted after {self.n_iter_} iterations; the model holds what was reached, and "
-                "resume(X) goes on",
-                FitInterruptedWarning,
-                stacklevel=5,
-            )
-        elif not (reached.converged or reached.stopped):
-            warnings.warn(
-                f"the fit ended before convergence ({reached.message}): raise tol, or go on with "
-                f"resume(X, max_iter=...), which was {self.max_iter}",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-
-    # What the arguments stand for.
-
-    def _checked(self) -> None:
-        """Raise unless all arguments make sense."""
-        if not callable(self.f):
-            raise TypeError(f"f must be callable, a function of latents or an lvmfast.nn.Sequential, got {self.f!r}")
-        if check_integer(self.n_components, "n_components", 1) > MOST_LATENTS:
-            raise ValueError(f"n_components must be 1 or 2, got {self.n_components}: a grid of more is too large")
-        if self.n_grid is not None:
-            check_integer(self.n_grid, "n_grid", 2)
-        for name in ("normalize", "learn_noise"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        check_integer(self.max_iter, "max_iter", 1)
-        check_positive(self.tol, "tol", zero=True)
-        check_callback(self.callback)
-        if self.noise_variance is not None:
-            number_or_numbers(self.noise_variance)
-        self._prior()
-
-    def _prior(self):
-        prior, q = Normal(0.0, 1.0) if self.prior is None else self.prior, self.n_components
-        if not isinstance(prior, Distribution) or prior.discrete:
-            raise TypeError(f"prior must be a continuous distribution of lvmfast.distributions, got {prior!r}")
-        shape = prior.batch_shape + prior.event_shape
-        if shape not in ((), (q,)) or (shape and prior.batch_shape and prior.event_shape):
-            raise ValueError(f"prior must be of numbers or of n_components = {q} of them, got one of shape {shape}")
-        return prior
-
-    def _rule(self):
-        return make_rule(self.grid, self.n_grid, self._prior(), self.n_components)
-
-    def _log_masses(self, rule) -> np.ndarray:
-        return rule.log_masses - np.log(rule.prior_mass) if self.normalize else rule.log_masses
-
-    def _map(self):
-        f = getattr(self, "f_", self.f)
-        if isinstance(f, Sequential) and f._graph is None:
-            raise ValueError("f must be built, f.build(n_components), or the model fitted first")
-        if isinstance(f, Sequential) and f.input_shape != (self.n_components,):
-            raise ValueError(
-                f"f must be a network of latents ({self.n_components},), got one of inputs {f.input_shape}"
-            )
-        return f
-
-    def _noise(self, d: int):
-        noise = getattr(self, "noise_variance_", self.noise_variance)
-        if noise is None:
-            raise ValueError("noise_variance must be a number > 0 or the model fitted first, got None")
-        return number_or_numbers(noise, d)
-
-    def _density(self) -> GridDensity:
-        self._checked()
-        rule = self._rule()
-        F = mapped(self._map(), rule.latents)
-        return GridDensity(F, self._log_masses(rule), self._noise(F.shape[1]))
-
-    def _latents(self, Z):
-        """Latents (m, q); numbers and (m,) where q is 1."""
-        Z = as_float_array(Z, "Z")
-        if self.n_components == 1 and Z.ndim < 2:
-            Z = Z.reshape(-1, 1)
-        return as_matrix(Z, "Z", columns=self.n_components)
-
-    def _data(self, X, reset: bool = True) -> np.ndarray:
-        """X of a fit as float64, checked as scikit-learn does; the model is as it was."""
-        check_columns(X, None if reset else getattr(self, "feature_names_in_", None))
-        probe = type(self)(self.f)
-        given = _backend.to_numpy(X)
-        data = validate_data(probe, given, dtype=np.float64, ensure_min_samples=2, reset=True)
-        if self.noise_variance is not None:
-            number_or_numbers(self.noise_variance, data.shape[1])
-        return data
-
-    def _new_rows(self, X):
-        """X, checked as scikit-learn does where it is not a mesh or on a GPU; infinity has a density."""
-        if isinstance(X, Mesh) or _backend.is_gpu(X):
-            return X
-        floats = {"dtype": (np.float64, np.float32), "ensure_all_finite": False}
-        if not hasattr(self, "n_features_in_"):
-            return check_array(X, **floats)
-        return validate_data(self, X, reset=False, **floats)
-
-    def _device(self, X) -> str:
-        return _backend.check_device(self.device, X)
-
-    def _first_noise(self, data, f, rule):
-        if self.noise_variance is not None:
-            return number_or_numbers(self.noise_variance, data.shape[1])
-        if not self.learn_noise:
-            raise ValueError("noise_variance must be a number > 0 where learn_noise is False, got None")
-        from sklearn.neighbors import NearestNeighbors
-
-        F = mapped(f, rule.latents, data.shape[1])
-        distance, _ = NearestNeighbors(n_neighbors=1).fit(F).kneighbors(data)
-        noise = float(np.mean(distance**2)) / data.shape[1]
-        return max(noise, 1e-6 * float(np.mean(data.var(axis=0))), np.finfo(float).tiny)
-
     @property
     def _n_features_out(self) -> int:
         return self.n_components
-
-
-def mark_of(data: np.ndarray) -> np.ndarray:
-    """Numbers that tell these data from others."""
-    return np.concatenate([data.shape, data.mean(axis=0), (data * data).mean(axis=0)])

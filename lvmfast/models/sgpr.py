@@ -244,10 +244,10 @@ class SGPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
         data = SgprData(self, X, y)
         if not np.array_equal(data.mark(), self._state["mark"]):
             raise ValueError("X and y must be the data of the fit to resume it, got others; fit anew")
-        if max_iter is not None:
-            if check_integer(max_iter, "max_iter", 1) < self.n_iter_:
-                raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {max_iter}")
-            self.set_params(max_iter=max_iter)
+        limit = self.max_iter if max_iter is None else max_iter
+        if check_integer(limit, "max_iter", 1) < self.n_iter_:
+            raise ValueError(f"max_iter must be >= n_iter_ = {self.n_iter_}, which are done, got {limit}")
+        self.set_params(max_iter=limit)
         some_Y = some_rows(data.Y, STATISTICS_ROWS)
         self._check_parameters(data.n, some_Y)
         mean = Mean(self.mean, some_rows(data.X, STATISTICS_ROWS))

@@ -303,6 +303,9 @@ def test_a_limit_that_is_passed(optimizer):
     with pytest.raises(ValueError, match="max_iter must be >= n_iter_ = 10.*got 9"):
         model.resume(9)
     assert model.max_iter == 10 and model.n_iter_ == 10
+    with pytest.raises(ValueError, match="max_iter must be >= n_iter_ = 10.*got 3"):
+        model.set_params(max_iter=3).resume()
+    assert model.n_iter_ == 10
 
 
 # Files and copies.

@@ -219,6 +219,10 @@ def test_resume_wants_the_same_data():
         model.resume(X, y + 1)
     with pytest.raises(ValueError, match="max_iter must be >= n_iter_"):
         model.resume(X, y, 1)
+    done = model.n_iter_
+    with pytest.raises(ValueError, match="max_iter must be >= n_iter_.*got 1"):
+        model.set_params(max_iter=1).resume(X, y)
+    assert model.n_iter_ == done
 
 
 def test_interrupted(recwarn):

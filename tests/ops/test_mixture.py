@@ -42,6 +42,18 @@ def test_values(size, dtype, instruction_set):
     assert_near(shares.sum(axis=1), np.ones(size[0]), tolerance(dtype, size[1]))
 
 
+@pytest.mark.parametrize("d", [16, 17, 60])
+def test_points_near_centres_that_are_far_from_zero(d, instruction_set):
+    """Distances by products have cancelled there: they are taken by differences, so that no digit is lost."""
+    rng = np.random.default_rng(0)
+    centres = 1e7 * rng.standard_normal((50, d))
+    x = centres[:20] + rng.standard_normal((20, d))
+    expected = exact(x, centres, np.zeros(50))
+    log_p, shares = _backend.cpu.mixture_shares(x, centres, np.zeros(50))
+    assert_near(log_p, expected, tolerance(np.float64, d))
+    assert_near(shares, np.eye(20, 50), tolerance(np.float64, d), scale=1.0)
+
+
 @pytest.mark.parametrize("by_x", [True, False])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_pull_back(size, by_x, dtype, instruction_set):
