@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import sys
 
 from lvmfast import _bench
 from lvmfast.demos import _registry
@@ -50,6 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None) -> int:
-    """Entry point; returns the exit status."""
+    """Entry point; returns the exit status, 130 after Ctrl-C."""
     arguments = vars(build_parser().parse_args(argv))
-    return arguments.pop("function")(**arguments)
+    try:
+        return arguments.pop("function")(**arguments)
+    except KeyboardInterrupt:
+        print("lvmfast: interrupted", file=sys.stderr)
+        return 130
