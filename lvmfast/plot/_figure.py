@@ -8,7 +8,7 @@ import numpy as np
 
 from lvmfast import _backend
 
-__all__ = ["COLORS", "ask", "axes_grid", "axes_of", "figure_of", "finish", "host", "new_figure", "next_style"]
+__all__ = ["COLORS", "ask", "axes_grid", "axes_of", "figure_of", "finish", "host", "new_figure", "next_style", "span"]
 
 # Told apart by colour-blind eyes: M. Okabe & K. Ito, "Color universal design" (2008).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -76,6 +76,12 @@ def next_style(ax) -> tuple:
     """Colour and kind of line of the next curve; black and grey lines, and marks, do not count."""
     drawn = sum(line.get_linestyle() != "None" and line.get_color() in COLORS for line in ax.get_lines())
     return COLORS[drawn % len(COLORS)], STYLES[drawn % len(STYLES)]
+
+
+def span(ax, x) -> None:
+    """The axes from the least to the largest of x, where these are two."""
+    if x.min() < x.max():
+        ax.set_xlim(x.min(), x.max())
 
 
 def finish(ax, title=None) -> None:

@@ -105,6 +105,18 @@ def test_gp_of_arrays_and_of_several_models(data):
     assert second.mean.get_color() != artist.mean.get_color()
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_point(gpr):
+    for artist in (plot.gp(gpr, [0.5]), plot.classifier([0.2], [0.5]), plot.curves([0.5], {"f": [1.0]})):
+        low, high = artist.axes.get_xlim()
+        assert low < 0.5 < high
+
+
+def test_data_of_two_models_is_in_the_legend_once(gpr):
+    artist = plot.gp(gpr, x, ax=plot.gp(gpr, x, label="first").axes)
+    assert [t.get_text() for t in artist.axes.get_legend().get_texts()].count("data") == 1
+
+
 def test_gp_of_classes(svgp, data, labels):
     artist = drawn_on(lambda ax: plot.gp(svgp, x, data=(data[0], labels), ax=ax))
     np.testing.assert_array_equal(artist.mean.get_ydata(), svgp.predict_proba(x[:, None])[:, 1])
