@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 
@@ -54,7 +55,12 @@ def main(argv=None) -> int:
     """Entry point; returns the exit status, 130 after Ctrl-C."""
     arguments = vars(build_parser().parse_args(argv))
     try:
-        return arguments.pop("function")(**arguments)
+        status = arguments.pop("function")(**arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("lvmfast: interrupted", file=sys.stderr)
         return 130

@@ -111,6 +111,17 @@ def test_control_c(three_demos, tmp_path, capsys, monkeypatch, arguments):
     assert three_demos == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe of POSIX")
+def test_a_reader_that_has_had_enough(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lvmfast", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 1
+    process.stderr.close()
+
+
 def test_all_demos_run_quietly(three_demos, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     demos = _registry.modules()
