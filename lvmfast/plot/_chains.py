@@ -129,6 +129,7 @@ def pairs(model, which=None, *, truth=None, title=None, ax=None) -> Pairs:
             if truth is not None:
                 _mark(ax, truth[j], None if i == j else truth[i])
             ax.locator_params(axis="x", nbins=2)
+            ax.tick_params(axis="x", labelsize="small")
             ax.label_outer()
             if i == k - 1:
                 ax.set_xlabel(names[j])

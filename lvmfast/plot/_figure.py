@@ -92,12 +92,13 @@ def finish(ax, title=None) -> None:
         from matplotlib.font_manager import FontProperties
 
         points = FontProperties(size="medium").get_size_in_points()
-        width = 72 * ax.figure.get_figwidth() * ax.get_position().width
+        width = 72 * ax.bbox.width / ax.figure.dpi
         columns = int(width / (points * (4 + 0.5 * max(map(len, labels)))))
         rows = -(-len(labels) // min(max(columns, 1), len(labels)))
         columns = -(-len(labels) // rows)
         options = {"frameon": False, "borderaxespad": 0.2, "columnspacing": 1.5}
         ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, **options)
+        ax.yaxis.set_offset_position("right")  # a power of ten, which the legend would cover
         pad += 1.5 * points * rows + 4
     if title is not None:
         ax.set_title(title, pad=pad)
