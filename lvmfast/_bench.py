@@ -15,9 +15,12 @@ import contextlib
 import datetime
 import fnmatch
 import json
+import math
+import os
 import platform
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +78,14 @@ def command(*arguments) -> list[str]:
     return [sys.executable, str(folder() / "worker.py"), *map(str, arguments)]
 
 
+def environment() -> dict[str, str]:
+    """Of the worker, which has to import this lvmfast: from a folder that is none of Python's own it would not."""
+    here = str(Path(lvmfast.__file__).parents[1])
+    if here in sysconfig.get_paths().values():
+        return dict(os.environ)
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
+
+
 def table() -> list[dict]:
     """All rows: ``name``, ``what`` is timed, ``agreement`` (what was compared), ``peers`` and ``dtypes``.
 
@@ -83,7 +94,7 @@ def table() -> list[dict]:
     RuntimeError
         If the worker cannot say.
     """
-    answer = subprocess.run(command("--list"), capture_output=True, text=True)
+    answer = subprocess.run(command("--list"), capture_output=True, text=True, env=environment())
     if answer.returncode:
         raise RuntimeError(f"the benchmarks do not start: {last_line(answer.stderr)}")
     return json.loads(answer.stdout)
@@ -129,9 +140,8 @@ def measurements(todo, threads: int, rounds: int, quick: bool) -> Iterator[dict]
     options = ["--threads", threads, "--rounds", rounds, *(["--quick"] if quick else [])]
     while left:
         with tempfile.TemporaryFile("w+", errors="replace") as errors:
-            process = subprocess.Popen(
-                command(json.dumps(left), *options), stdout=subprocess.PIPE, stderr=errors, text=True
-            )
+            pipes = {"stdout": subprocess.PIPE, "stderr": errors, "text": True, "env": environment()}
+            process = subprocess.Popen(command(json.dumps(left), *options), **pipes)
             try:
                 for answer in map(json.loads, process.stdout):
                     left.pop(0)
@@ -215,8 +225,8 @@ def duration(seconds: float) -> str:
 
 
 def number(ratio: float) -> str:
-    """Three digits."""
-    return f"{ratio:.{max(0, 3 - len(str(int(ratio))))}f}"
+    """Three digits, and all before the point."""
+    return f"{ratio:.{max(0, 2 - math.floor(math.log10(ratio)))}f}"
 
 
 def line(cells, widths) -> str:
@@ -249,15 +259,19 @@ class Lines:
 def main(**arguments) -> int:
     """The command with its options by name: 0, 1 after an error or where a peer failed, 130 after Ctrl-C."""
     names, as_json, output = (arguments.pop(name) for name in ("rows", "json", "output"))
+    made = False  # a file, which an error leaves behind empty
     try:
         if arguments.pop("list"):
             rows = table()
             print(json.dumps(rows, indent=1) if as_json else listing(rows))
             return 0
         if output:
-            Path(output).touch()  # an error now and not at the end
+            made = not Path(output).exists()
+            open(output, "a").close()  # an error now and not at the end
         report = run(names, tell=Lines(sys.stderr if as_json else sys.stdout), **arguments)
     except (OSError, RuntimeError, ValueError) as error:
+        if made:
+            Path(output).unlink(missing_ok=True)
         print(f"lvmfast: {error}", file=sys.stderr)
         return 1
     text = json.dumps(report, indent=1, ensure_ascii=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import platform
+import sys
 
 from lvmfast import _bench
 from lvmfast.demos import _registry
@@ -50,6 +52,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv=None) -> int:
-    """Entry point; returns the exit status."""
+    """Entry point; returns the exit status, 130 after Ctrl-C."""
     arguments = vars(build_parser().parse_args(argv))
-    return arguments.pop("function")(**arguments)
+    try:
+        status = arguments.pop("function")(**arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("lvmfast: interrupted", file=sys.stderr)
+        return 130

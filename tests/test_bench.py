@@ -6,7 +6,9 @@ import importlib.util
 import json
 import os
 import signal
+import sysconfig
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -237,6 +239,30 @@ def test_a_file_that_cannot_be_written_is_an_error_at_once(fake, tmp_path, capsy
     out, err = capsys.readouterr()
     assert "nowhere" in err
     assert not out
+
+
+def test_errors_leave_no_file(fake, tmp_path, capsys):
+    assert cli.main(["bench", "three", "--output", str(tmp_path / "report.json")]) == 1
+    assert not (tmp_path / "report.json").exists()
+    assert cli.main(["bench", "one", "--peers", "absent", "--output", str(tmp_path)]) == 1  # a folder: at once
+    out, err = capsys.readouterr()
+    assert str(tmp_path) in err
+    assert not out
+
+
+def test_the_worker_has_this_lvmfast(tmp_path, monkeypatch):
+    """Also one that Python found by its folder alone, which is not that of a script."""
+    (tmp_path / "worker.py").write_text("import json, sys; print(json.dumps(sys.path))")
+    monkeypatch.setattr(_bench, "folder", lambda: tmp_path)
+    monkeypatch.setattr(lvm, "__file__", str(tmp_path / "clone" / "lvmfast" / "__init__.py"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "peers"))
+    assert _bench.table()[1:3] == [str(tmp_path / "clone"), str(tmp_path / "peers")]
+    monkeypatch.setattr(lvm, "__file__", str(Path(sysconfig.get_paths()["platlib"]) / "lvmfast" / "__init__.py"))
+    assert _bench.environment() == dict(os.environ)
+
+
+def test_ratios_have_three_digits():
+    assert [_bench.number(r) for r in (0.00456, 0.5, 1.0, 22.0, 1234.5)] == ["0.00456", "0.500", "1.00", "22.0", "1234"]
 
 
 def test_a_broken_installation_is_an_error(tmp_path, monkeypatch, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from lvmfast import cli
+from lvmfast import _bench, cli, plot
 from lvmfast.demos import _registry, gplvm, polya_gamma
 
 
@@ -61,6 +61,7 @@ def test_demo_has_the_defaults_of_its_function(capsys):
 @pytest.fixture
 def three_demos(monkeypatch):
     """One that works, one that fails, and another that works; what they were called with."""
+    plot.new_figure()  # imports matplotlib, which takes time
     calls = []
 
     def module(name, error=None):
@@ -86,7 +87,44 @@ def test_all_demos_run_though_one_fails(three_demos, tmp_path, capsys):
     assert out.splitlines()[-1] == f"2 of 3 demos in 0 s, pictures in {tmp_path}; failed: second"
 
 
-def test_all_demos_run_quietly(three_demos, capsys, monkeypatch):
+@pytest.mark.parametrize("name", ["first", "all"])
+def test_demos_fail_before_the_work(three_demos, tmp_path, capsys, monkeypatch, name):
+    """Where pictures cannot be written, or drawn."""
+    (tmp_path / "file").touch()
+    assert cli.main(["demo", name, "--output", str(tmp_path / "file")]) == 1
+    assert "file" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert cli.main(["demo", name, "--output", str(tmp_path / "folder")]) == 1
+    assert "pip install 'lvmfast[plot]'" in capsys.readouterr().err
+    assert three_demos == []
+
+
+@pytest.mark.parametrize("arguments", [["demo", "first"], ["demo", "all"], ["bench", "--list"]])
+def test_control_c(three_demos, tmp_path, capsys, monkeypatch, arguments):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_registry.modules()["first"], "run", interrupted)
+    monkeypatch.setattr(_bench, "table", interrupted)
+    assert cli.main(arguments) == 130
+    assert capsys.readouterr().err == "lvmfast: interrupted\n"
+    assert three_demos == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pipe of POSIX")
+def test_a_reader_that_has_had_enough(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lvmfast", "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 1
+    process.stderr.close()
+
+
+def test_all_demos_run_quietly(three_demos, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     demos = _registry.modules()
     del demos["second"]
     assert cli.main(["demo", "all", "--quiet"]) == 0

@@ -20,6 +20,8 @@ import sys
 import time
 from pathlib import Path
 
+from lvmfast.demos import _report
+
 FOLDER = "lvmfast-demo"
 
 
@@ -102,6 +104,7 @@ def show() -> int:
 def run(module, **options) -> int:
     """Run a demo; its errors become a line and the exit status 1."""
     try:
+        _report.prepare(options["output"])
         module.run(**options)
     except (ImportError, OSError, ValueError) as error:
         print(f"lvmfast: {error}", file=sys.stderr)
@@ -118,6 +121,7 @@ def run_all(output=FOLDER, seed=0, quiet=False) -> int:
         started = time.perf_counter()
         try:
             random = {"seed": seed} if "seed" in inspect.signature(module.run).parameters else {}
+            _report.prepare(Path(output) / name)
             module.run(output=Path(output) / name, quiet=quiet, **random)
         except Exception as error:
             failed.append(name)

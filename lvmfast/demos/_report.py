@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["aligned", "fastest", "finish", "seconds"]
+from lvmfast import plot
+
+__all__ = ["aligned", "fastest", "finish", "prepare", "seconds"]
 
 HEADS = ("here", "the text")
+
+
+def prepare(output) -> None:
+    """Make the folder for pictures, where there is none, and see that they can be drawn and written: before the work.
+
+    Raises
+    ------
+    ImportError, OSError
+    """
+    plot.new_figure()
+    Path(output).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=output):
+        pass
 
 
 def finish(output, figures: dict, numbers: dict, quiet: bool) -> dict:

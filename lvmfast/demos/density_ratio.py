@@ -78,7 +78,8 @@ def run(*, output, seed=0, n=5000, max_iter=500, seeds=5, quiet=False) -> dict:
     numbers["mean over q of (r - truth)²: classifier"] = f"{np.mean((model.ratio(of_q[:, None]) - truth) ** 2):.4f}"
     for name, kernel in kernels.items():
         error, kl = np.mean((kernel.ratio(of_q[:, None]) - truth) ** 2), kernel.divergence("kl", fresh_p, fresh_q)
-        numbers[f"  {name}, {len(kernel.expansion_.centers)} kernels"] = f"{error:.4f}   KL(p | q) = {kl:.4f}"
+        numbers[f"  {name}, {len(kernel.expansion_.centers)} kernels"] = f"{error:.4f}"
+        numbers[f"    KL(p | q) of {name}, over {n:,} new rows of p"] = f"{kl:.4f}"
     numbers |= table(model, fresh_p, fresh_q, n, seed)
     return {"model": model, "kernels": kernels, "kl": found} | finish(output, figures, numbers, quiet)
 

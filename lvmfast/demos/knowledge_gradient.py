@@ -267,7 +267,8 @@ def regrets(history):
         calls, history["regret"], "o-", color=plot.COLORS[0], lw=1.8, ms=5, label="minimiser of the predictive mean"
     )
     ax.semilogy(calls, history["regret_tried"], "s--", color=plot.COLORS[1], lw=1.4, ms=4, label="best place tried")
-    ax.axvspan(0.5, FIRST + 0.5, color="0.93", lw=0, label="first places")
+    ax.axvspan(0.5, FIRST + 0.5, color="0.93", lw=0)
+    ax.text(0.75, ax.get_ylim()[0] * 1.2, "first places", color="0.35")
     ax.set(xlabel="call", ylabel="f less its minimum", xlim=(0.5, len(calls) + 0.5))
     ax.legend(frameon=False)
     return ax.figure

@@ -128,7 +128,8 @@ def pairs(model, which=None, *, truth=None, title=None, ax=None) -> Pairs:
                 points[i, j] = ax.scatter(flat[some, j], flat[some, i], c=iterations[some], **look)
             if truth is not None:
                 _mark(ax, truth[j], None if i == j else truth[i])
-            ax.locator_params(axis="x", nbins=3)
+            ax.locator_params(axis="x", nbins=2)
+            ax.tick_params(axis="x", labelsize="small")
             ax.label_outer()
             if i == k - 1:
                 ax.set_xlabel(names[j])
@@ -164,7 +165,7 @@ def _draws(model, which, truth):
         names = [rf"$\beta_{{{j}}}$" for j in range(draws.shape[2])]
     if which is not None:
         known = range(draws.shape[2])
-        if not len(which) or any(j not in known for j in which):
+        if np.ndim(which) != 1 or not len(which) or any(j not in known for j in which):
             raise ValueError(f"which must hold some of 0 to {len(known) - 1}, got {which!r}")
         draws, names = draws[:, :, list(which)], [names[j] for j in which]
     if truth is not None:

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from lvmfast._validation import check_integer
 from lvmfast.plot._curves import as_points
-from lvmfast.plot._figure import COLORS, ask, axes_of, figure_of, finish, host, next_style
+from lvmfast.plot._figure import COLORS, ask, axes_of, figure_of, finish, host, next_style, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,8 @@ def classifier(model, x, *, exact=None, data=None, n_draws=0, title=None, ax=Non
     if interval is not None:
         band = ax.fill_between(x, *interval[0], color=color, alpha=0.2, lw=0, label=interval[1])
     truth = None if reference is None else ax.plot(x, reference, color="k", ls=":", lw=1.8, label="exact")[0]
-    ax.set(xlabel="x", xlim=(x.min(), x.max()), ylim=(-0.1, 1.1))
+    ax.set(xlabel="x", ylim=(-0.1, 1.1))
+    span(ax, x)
     rugs = None if ticks is None else tuple(_draw_ticks(ax, *tick) for tick in ticks)
     finish(ax, title)
     return Classifier(ax, lines, truth, band, drawn, rugs)

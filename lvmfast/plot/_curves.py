@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from lvmfast.plot._figure import ask, axes_of, figure_of, finish, host, next_style
+from lvmfast.plot._figure import ask, axes_of, figure_of, finish, host, next_style, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,8 +72,7 @@ def curves(x, functions, *, filled=(), xlabel="x", ylabel="density", title=None,
         if label in filled:
             areas[label] = ax.fill_between(x, y, color=color, alpha=0.2, lw=0)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    if len(x) > 1:
-        ax.set_xlim(x.min(), x.max())
+    span(ax, x)
     finish(ax, title)
     return Curves(ax, lines, areas)
 

@@ -113,7 +113,8 @@ def contours(
     Raises
     ------
     TypeError, ValueError
-        For a share outside (0, 1); if the model has no densities, or they have another shape or are NaN.
+        For a share outside (0, 1); if the model has no densities, or they have another shape, are NaN or infinite, or
+        are 0 everywhere.
 
     Notes
     -----
@@ -125,6 +126,8 @@ def contours(
         raise ValueError(f"shares must lie in (0, 1), got {shares.tolist()}")
     x, y, values = _log_densities(model, xlim, ylim, n)
     samples = _as_samples(samples)
+    if not np.isfinite(values.max()):
+        raise ValueError(f"log densities must have a finite maximum, got {values.max()}; look at xlim and ylim")
     values = np.exp(values - values.max())
     descending = np.sort(values, axis=None)[::-1]
     held = np.cumsum(descending)

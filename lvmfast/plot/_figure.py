@@ -8,7 +8,7 @@ import numpy as np
 
 from lvmfast import _backend
 
-__all__ = ["COLORS", "ask", "axes_grid", "axes_of", "figure_of", "finish", "host", "new_figure", "next_style"]
+__all__ = ["COLORS", "ask", "axes_grid", "axes_of", "figure_of", "finish", "host", "new_figure", "next_style", "span"]
 
 # Told apart by colour-blind eyes: M. Okabe & K. Ito, "Color universal design" (2008).
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -78,6 +78,12 @@ def next_style(ax) -> tuple:
     return COLORS[drawn % len(COLORS)], STYLES[drawn % len(STYLES)]
 
 
+def span(ax, x) -> None:
+    """The axes from the least to the largest of x, where these are two."""
+    if x.min() < x.max():
+        ax.set_xlim(x.min(), x.max())
+
+
 def finish(ax, title=None) -> None:
     """A legend above the axes for what has a label, where it covers nothing, and the title above it."""
     handles, labels = ax.get_legend_handles_labels()
@@ -86,12 +92,13 @@ def finish(ax, title=None) -> None:
         from matplotlib.font_manager import FontProperties
 
         points = FontProperties(size="medium").get_size_in_points()
-        width = 72 * ax.figure.get_figwidth() * ax.get_position().width
+        width = 72 * ax.bbox.width / ax.figure.dpi
         columns = int(width / (points * (4 + 0.5 * max(map(len, labels)))))
         rows = -(-len(labels) // min(max(columns, 1), len(labels)))
         columns = -(-len(labels) // rows)
         options = {"frameon": False, "borderaxespad": 0.2, "columnspacing": 1.5}
         ax.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, **options)
+        ax.yaxis.set_offset_position("right")  # a power of ten, which the legend would cover
         pad += 1.5 * points * rows + 4
     if title is not None:
         ax.set_title(title, pad=pad)

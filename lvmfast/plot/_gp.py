@@ -11,7 +11,7 @@ from lvmfast.models import GPR, SGPR, SVGP, PolyaGammaGPClassifier
 from lvmfast.models._svgp_predictions import IDENTITY
 from lvmfast.plot._classifier import classifier
 from lvmfast.plot._curves import as_points
-from lvmfast.plot._figure import ask, axes_of, figure_of, finish, host, next_style
+from lvmfast.plot._figure import ask, axes_of, figure_of, finish, host, next_style, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +99,8 @@ def gp(
         look = {"color": mean.get_color(), "mec": "k", "mew": 0.6, "ms": 7, "clip_on": False, "zorder": 5}
         bottom = np.zeros(len(inducing))
         (marks,) = ax.plot(inducing, bottom, "^", transform=ax.get_xaxis_transform(), label="inducing inputs", **look)
-    ax.set(xlabel=xlabel, xlim=(x.min(), x.max()))
+    ax.set_xlabel(xlabel)
+    span(ax, x)
     finish(ax, title)
     return GpBand(ax, mean, band, points, marks)
 
@@ -126,7 +127,8 @@ def _regression(model, x, data, include_noise, label, ax):
     points = None
     if data is not None:
         size = 6 if len(data[0]) <= MANY else 3.5
-        (points,) = ax.plot(*data, "o", color="0.25", ms=size, mew=0, alpha=0.7, label="data", zorder=2)
+        name = None if "data" in ax.get_legend_handles_labels()[1] else "data"  # of several models once
+        (points,) = ax.plot(*data, "o", color="0.25", ms=size, mew=0, alpha=0.7, label=name, zorder=2)
     ax.set_ylabel("y")
     return ax, line, band, points
 

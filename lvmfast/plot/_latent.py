@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["LatentScatter", "image_grid", "latent_scatter", "manifold"]
 
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")
+KINDS = len(COLORS) * len(MARKERS)  # of labels that can be told apart
+LINES = 21  # of a legend's column
 TICKS = 8  # labels along a side of a manifold, at most
 
 
 class LatentScatter(NamedTuple):
-    """``axes``; ``points``, one PathCollection for each of ``labels``, which is empty where none were given."""
+    """``axes``; ``points``, one PathCollection for each of ``labels``, or one of all where ``labels`` is empty: where
+    none were given, or so many numbers that they have a colour bar."""
 
     axes: Axes
     points: tuple[PathCollection, ...]
@@ -32,6 +35,8 @@ class LatentScatter(NamedTuple):
 
 def latent_scatter(model, labels=None, *, data=None, components=(0, 1), title=None, ax=None) -> LatentScatter:
     """Two latents of every row against each other, a colour and a shape for each label.
+
+    Numbers of more than 42 kinds have a scale of colours.
 
     Parameters
     ----------
@@ -52,7 +57,8 @@ def latent_scatter(model, labels=None, *, data=None, components=(0, 1), title=No
     Raises
     ------
     ValueError
-        If shapes do not agree, ``components`` are not two latents, or ``data`` is missing.
+        If shapes do not agree, ``components`` are not two latents, ``data`` is missing, or labels are NaN or words of
+        more than 42 kinds.
     """
     X = _latents(model, data)
     chosen = list(components)
@@ -63,17 +69,27 @@ def latent_scatter(model, labels=None, *, data=None, components=(0, 1), title=No
         labels = host(labels)
         if labels.shape != (len(X),):
             raise ValueError(f"labels must have shape ({len(X)},), got {labels.shape}")
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise ValueError("labels must be no NaN; leave out these rows, or give them a label of their own")
+    kinds = [] if labels is None else np.unique(labels)
+    scale = len(kinds) > KINDS
+    if scale and labels.dtype.kind not in "iuf":
+        raise ValueError(f"labels must be numbers, or of at most {KINDS} kinds, got {len(kinds)} kinds")
     ax = axes_of(ax, (7, 6.5))
     ax.set(xlabel=f"latent {chosen[0] + 1}", ylabel=f"latent {chosen[1] + 1}")
-    kinds = [] if labels is None else np.unique(labels)
-    if labels is None:
+    if scale:
+        points, kinds = [ax.scatter(*X.T, s=14, c=labels, cmap="viridis", alpha=0.8, lw=0)], []
+        ax.figure.colorbar(points[0], ax=ax, label="label").solids.set(alpha=1)
+    elif labels is None:
         points = [ax.scatter(*X.T, s=14, color=COLORS[0], alpha=0.8, lw=0)]
     else:
         points = []
         for k, label in enumerate(kinds):
             look = {"color": COLORS[k % len(COLORS)], "marker": MARKERS[k // len(COLORS) % len(MARKERS)]}
             points.append(ax.scatter(*X[labels == label].T, s=22, alpha=0.8, lw=0, label=str(label), **look))
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        if points:
+            options = {"ncols": -(-len(kinds) // LINES), "frameon": False}
+            ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), **options)
     if title is not None:
         ax.set_title(title)
     return LatentScatter(ax, tuple(points), tuple(kinds))

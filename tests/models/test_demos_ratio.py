@@ -26,6 +26,13 @@ def test_ratio_of_the_text():
     np.testing.assert_allclose(density_ratio.log_ratio(x), np.log(2) - (x - 1) ** 2 / 2 + x**2 / 8, rtol=1e-13)
 
 
+def test_numbers_of_kernels_are_not_those_of_the_text(tmp_path):
+    numbers = density_ratio.run(output=tmp_path, n=200, max_iter=2, seeds=1, quiet=True)["numbers"]
+    ours = {name: value for name, value in numbers.items() if "kernels" in name or "LSIF" in name or "KLIEP" in name}
+    assert len(ours) == 6
+    assert all(len(value.split()) == 1 for value in ours.values())
+
+
 def test_banana_density(tmp_path):
     found = bijectors.run(output=tmp_path, n=200, max_iter=1, quiet=True)
     assert max(found["differences"].values()) < 1e-12

@@ -105,6 +105,31 @@ def test_gp_of_arrays_and_of_several_models(data):
     assert second.mean.get_color() != artist.mean.get_color()
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_point(gpr):
+    for artist in (plot.gp(gpr, [0.5]), plot.classifier([0.2], [0.5]), plot.curves([0.5], {"f": [1.0]})):
+        low, high = artist.axes.get_xlim()
+        assert low < 0.5 < high
+
+
+def test_data_of_two_models_is_in_the_legend_once(gpr):
+    artist = plot.gp(gpr, x, ax=plot.gp(gpr, x, label="first").axes)
+    assert [t.get_text() for t in artist.axes.get_legend().get_texts()].count("data") == 1
+
+
+def test_power_of_ten_is_not_under_the_legend():
+    artist = plot.curves(x, {"f": 1e-12 * np.cos(x)})
+    artist.figure.canvas.draw()
+    offset = artist.axes.yaxis.get_offset_text()
+    assert offset.get_text() == "1e−12"
+    assert not offset.get_window_extent().overlaps(artist.axes.get_legend().get_window_extent())
+
+
+def test_part_of_a_figure(gpr):
+    part = plot.new_figure()[0].subfigures(1, 2)[0]
+    assert plot.gp(gpr, x, ax=part.subplots(), title="left").figure is part
+
+
 def test_gp_of_classes(svgp, data, labels):
     artist = drawn_on(lambda ax: plot.gp(svgp, x, data=(data[0], labels), ax=ax))
     np.testing.assert_array_equal(artist.mean.get_ydata(), svgp.predict_proba(x[:, None])[:, 1])

@@ -34,6 +34,23 @@ def models():
 
 
 ERRORS = {
+    "scatter: labels that are NaN": (
+        lambda m, ax: plot.latent_scatter(np.eye(2), [1.0, np.nan], ax=ax),
+        "labels must be no NaN",
+    ),
+    "scatter: words without end": (
+        lambda m, ax: plot.latent_scatter(np.zeros((43, 2)), [f"kind {k}" for k in range(43)], ax=ax),
+        "at most 42 kinds, got 43",
+    ),
+    "contours: nothing": (
+        lambda m, ax: plot.contours(np.full((3, 3), -np.inf), unit, unit, ax=ax),
+        "finite maximum, got -inf",
+    ),
+    "contours: infinite": (
+        lambda m, ax: plot.contours([[0, 1], [2, np.inf]], unit, unit, ax=ax),
+        "finite maximum, got inf",
+    ),
+    "traces: one number": (lambda m, ax: plot.traces(np.zeros((1, 5, 2)), 0), "which must hold some of 0 to 1, got 0"),
     "curves: x": (lambda m, ax: plot.curves(np.zeros((2, 2)), {}, ax=ax), "x must have shape"),
     "curves: infinite x": (lambda m, ax: plot.curves([0, np.inf], {}, ax=ax), "x must be finite, got inf"),
     "curves: values": (lambda m, ax: plot.curves(np.arange(3), {"f": np.arange(2)}, ax=ax), "'f' must have shape"),

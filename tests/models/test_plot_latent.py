@@ -59,6 +59,20 @@ def test_labels_are_told_apart():
     assert len(looks) == 20
 
 
+@pytest.mark.filterwarnings("error")  # of a layout without room
+def test_many_labels(rng):
+    X = rng.standard_normal((300, 2))
+    artist = plot.latent_scatter(X, X[:, 0])
+    assert artist.labels == ()
+    np.testing.assert_array_equal(artist.points[0].get_array(), X[:, 0])
+    artist.figure.canvas.draw()
+    some = plot.latent_scatter(X, np.arange(300) % 42)
+    assert some.labels == tuple(range(42))
+    some.figure.canvas.draw()
+    assert some.axes.get_window_extent().width > 200
+    assert plot.latent_scatter(np.empty((0, 2)), []).points == ()
+
+
 def test_image_grid_places_tiles():
     images = np.zeros((2, 3, 4, 5))
     images[0, 2, 0, 0] = 1.0  # one dark pixel at the top left of the tile in row 0, column 2
