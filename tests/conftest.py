@@ -26,7 +26,7 @@ def pytest_cmdline_main(config):
         return
     option, everything = config.option, config.args_source == pytest.Config.ArgsSource.TESTPATHS
     asked = not config.pluginmanager.hasplugin("xdist") or option.numprocesses is not None or option.dist != "no"
-    if everything and not asked and not option.usepdb and _gpu.usable() is None:
+    if everything and not (asked or option.keyword or option.usepdb) and _gpu.usable() is None:
         option.numprocesses, option.dist = _backend.available_cpus(), "loadfile"
 
 
