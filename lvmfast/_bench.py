@@ -43,7 +43,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--peers", nargs="+", metavar="PEER", help="names or patterns (default: all that are installed)"
     )
-    parser.add_argument("--threads", nargs="+", type=positive, metavar="N", help="(default: all processors)")
+    parser.add_argument("--threads", nargs="+", type=processors, metavar="N", help="(default: all processors)")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, help="(default: the first one of every row)")
     parser.add_argument("--rounds", type=positive, metavar="N", help="pairs (default: 5, with --quick 3)")
     parser.add_argument("--quick", action="store_true", help="small problems, to see that all runs")
@@ -56,6 +56,14 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be >= 1, got {value}")
+    return value
+
+
+def processors(text: str) -> int:
+    """A number of threads, no more than there are processors for them."""
+    value = positive(text)
+    if value > _backend.available_cpus():
+        raise argparse.ArgumentTypeError(f"must be <= {_backend.available_cpus()}, the processors here, got {value}")
     return value
 
 

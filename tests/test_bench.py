@@ -18,7 +18,7 @@ from rows import Pair, Row, measurements
 from table import ROWS
 
 import lvmfast as lvm
-from lvmfast import _bench, cli
+from lvmfast import _backend, _bench, cli
 
 # rows whose peers come with lvmfast
 HERE = {
@@ -274,3 +274,11 @@ def test_a_broken_installation_is_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lvm, "__file__", str(tmp_path / "lvmfast" / "__init__.py"))
     assert cli.main(["bench", "--list"]) == 1
     assert "install lvmfast anew" in capsys.readouterr().err
+
+
+def test_more_threads_than_processors(capsys):
+    most = _backend.available_cpus()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["bench", "--threads", str(most + 1)])
+    assert ended.value.code == 2
+    assert f"must be <= {most}, the processors here, got {most + 1}" in capsys.readouterr().err

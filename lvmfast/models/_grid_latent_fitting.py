@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import validate_data
 from tqdm.auto import tqdm
 
 from lvmfast import _backend
 from lvmfast._interrupt import deferred_interrupt
 from lvmfast._validation import check_columns
-from lvmfast.exceptions import FitInterruptedWarning
 from lvmfast.models._grid_latent_density import mapped, number_or_numbers
 from lvmfast.models._grid_latent_fit import GridObjective, GridStatus
-from lvmfast.models._lbfgs_fit import search
+from lvmfast.models._lbfgs_fit import search, warn_of_the_end
 from lvmfast.nn import Sequential
 
 __all__ = ["GridFitting", "mark_of"]
@@ -55,7 +52,7 @@ class GridFitting:
                 reached.converged, reached.message = True, "no parameter is free"
             objective.check_interrupt = None
             self._finish(X, data, objective, reached)
-        self._warn(reached)
+        warn_of_the_end(self, reached, "X", stacklevel=5)
 
     def _finish(self, X, data, objective, reached) -> None:
         """Set the fitted attributes from a point of a search."""
@@ -74,22 +71,6 @@ class GridFitting:
         self.n_evaluations_, self.converged_ = int(reached.n_evaluations), bool(reached.converged)
         self.message_, self.device_ = reached.message, objective.device
         self._state = {**reached.make_state(), "mark": mark_of(data)}
-
-    def _warn(self, reached) -> None:
-        if reached.interrupted:
-            warnings.warn(
-                f"the fit was interrupted after {self.n_iter_} iterations; the model holds what was reached, and "
-                "resume(X) goes on",
-                FitInterruptedWarning,
-                stacklevel=5,
-            )
-        elif not (reached.converged or reached.stopped):
-            warnings.warn(
-                f"the fit ended before convergence ({reached.message}): raise tol, or go on with "
-                f"resume(X, max_iter=...), which was {self.max_iter}",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
 
     def _data(self, X, reset: bool = True) -> np.ndarray:
         """X of a fit as float64, checked as scikit-learn does; the model is as it was."""

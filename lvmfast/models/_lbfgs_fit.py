@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Callable
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
+from lvmfast.exceptions import FitInterruptedWarning
 from lvmfast.models._gpr_objective import Trial
 from lvmfast.optim import LBFGS
 
@@ -66,6 +69,24 @@ def search(objective, state: dict, max_iter: int, tol: float, on_iteration) -> R
             break
         stage, losses, evaluations, theta, memory = 1, at.losses, at.n_evaluations, at.theta, None
     return at
+
+
+def warn_of_the_end(model, reached: Reached, data: str, *, stacklevel: int) -> None:
+    """Say that a fit was interrupted or has not converged; ``data`` is what the model's ``resume`` takes."""
+    if reached.interrupted:
+        warnings.warn(
+            f"the fit was interrupted after {model.n_iter_} iterations; the model holds what was reached, and "
+            f"resume({data}) goes on",
+            FitInterruptedWarning,
+            stacklevel=stacklevel + 1,
+        )
+    elif not (reached.converged or reached.stopped):
+        warnings.warn(
+            f"the fit ended before convergence ({reached.message}): raise tol, or go on with "
+            f"resume({data}, max_iter=...), which was {model.max_iter}",
+            ConvergenceWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _state(stage, losses, evaluations, theta, bounds, memory) -> dict:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
@@ -22,14 +20,13 @@ from lvmfast._validation import (
     check_positive,
     check_rng,
 )
-from lvmfast.exceptions import FitInterruptedWarning
 from lvmfast.kernels import Kernel
 from lvmfast.models._gp_predictions import GpPredictions
 from lvmfast.models._gpr_mean import NAMES, Mean
 from lvmfast.models._gpr_objective import NOISE_FLOOR
 from lvmfast.models._gpr_paths import PosteriorPaths
 from lvmfast.models._gpr_start import check_noise_array, default_kernel, spread_of
-from lvmfast.models._lbfgs_fit import first_state, search
+from lvmfast.models._lbfgs_fit import first_state, search, warn_of_the_end
 from lvmfast.models._sgpr_data import SgprData
 from lvmfast.models._sgpr_file import load_sgpr, save_sgpr
 from lvmfast.models._sgpr_fit import SgprStatus
@@ -412,23 +409,7 @@ class SGPR(GpPredictions, MultiOutputMixin, RegressorMixin, BaseEstimator):
                 reached.message = "parameters were kept (optimizer=None)" if objective.size else "no parameter is free"
             objective._check_interrupt = None
             self._finish(data, objective, reached, Z, bounded=True)
-        self._warn(reached)
-
-    def _warn(self, reached) -> None:
-        if reached.interrupted:
-            warnings.warn(
-                f"the fit was interrupted after {self.n_iter_} iterations; the model holds what was reached, and "
-                "resume(X, y) goes on",
-                FitInterruptedWarning,
-                stacklevel=4,
-            )
-        elif not (reached.converged or reached.stopped):
-            warnings.warn(
-                f"the fit ended before convergence ({reached.message}): raise tol, or go on with "
-                f"resume(X, y, max_iter=...), which was {self.max_iter}",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        warn_of_the_end(self, reached, "X, y", stacklevel=4)
 
     def _finish(self, data, objective, reached, Z, bounded: bool) -> None:
         """Set the fitted attributes from a point of a search."""
