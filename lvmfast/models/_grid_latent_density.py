@@ -12,7 +12,6 @@ from lvmfast.grids import Mesh
 __all__ = ["GridDensity", "checked_points", "mapped"]
 
 MESH_AXES = 8  # of meshes that the compiled product takes
-DIRECT = 16  # columns up to which compiled distances are of differences; beyond, float32 loses the digits of near rows
 
 
 class GridDensity:
@@ -66,7 +65,7 @@ class GridDensity:
 
     def _arguments(self, X):
         """Points, a mask of those that are finite (None: all), and what the compiled functions take."""
-        xp, dtype = _backend.namespace(X), X.dtype if self.d <= DIRECT else np.dtype(np.float64)
+        xp, dtype = _backend.namespace(X), X.dtype
         with np.errstate(over="ignore", invalid="ignore"):
             points = xp.ascontiguousarray(self._scaled(X.astype(np.float64, copy=False)).astype(dtype, copy=False))
         reached = None
