@@ -50,17 +50,19 @@ constexpr double kMeshLeast = 1e-200;
 
 // Matrix products to log densities; NaN where they are too small.
 struct MeshLogarithm {
-  int64_t columns, row, column;  // of the mesh; where the tile begins
+  int64_t columns;  // of the mesh: what is between rows of out
   const double *leading, *last;
   double* out;
   LVM_HD void operator()(int64_t c, int64_t r) const {
-    double& value = out[(row + r) * columns + column + c];
+    double& value = out[r * columns + c];
     value = value >= kMeshLeast ? log_(value) + (leading[r] + last[c]) : NAN;
   }
 };
 
+// device/c*_mixture.hpp: logarithms(f, across, count), f of all entries, on this thread; rest(mesh, task, out, n), the points
+// of out that are NaN, one by one.
 template <class Device>
-struct MeshRest;  // done(mesh, task, out, n): the points of out that are NaN, one by one; device/c*_mixture.hpp
+struct MeshEnd;
 
 template <class Device>
 class MixtureMesh {
@@ -90,12 +92,14 @@ class MixtureMesh {
           Device::map(count, LeadingPoints{{mesh, axes}, row, x});
           Rows::run({d - 1, m, stride, f, log_w, squares, x, nullptr}, {leading, nullptr, a, m}, count);
         }
-        double* to = out + row * columns + column;
-        Device::template Blas<double>::gemm('T', 'N', across, count, m, 1.0, b, m, a, m, 0.0, to, columns);
-        Device::map_entries(across, count, MeshLogarithm{columns, row, column, leading, last, out});
+        Device::for_parts(count, [&](int64_t begin, int64_t end) {  // a part of the product is still in the cache
+          double* to = out + (row + begin) * columns + column;
+          Device::template Blas<double>::gemm('T', 'N', across, end - begin, m, 1.0, b, m, a + begin * m, m, 0.0, to, columns);
+          MeshEnd<Device>::logarithms({columns, leading + begin, last, to}, across, end - begin);
+        });
       }
     }
-    MeshRest<Device>::done({mesh, axes}, {d, m, stride, f, log_w, squares, nullptr, nullptr}, out, rows * columns);
+    MeshEnd<Device>::rest({mesh, axes}, {d, m, stride, f, log_w, squares, nullptr, nullptr}, out, rows * columns);
   }
 
  private:

@@ -2,7 +2,7 @@
 #include "cpu/mixture_tasks.hpp"
 
 #include "cpu/arch.hpp"
-#include "cpu/pack.hpp"
+#include "cpu/pack_math.hpp"
 
 namespace lvm::cpu::LVM_ARCH {
 namespace {
@@ -169,7 +169,7 @@ void mixture_points(const MixtureTask<T>& task, const MixtureResults<T>& results
   constexpr bool known = !std::is_same_v<Point, ProductsOfPoint<T>>;
   const bool keep = results.weights || pull.d_x || pull.sums;
   // A sum's rounding is more than all terms below together.
-  const T least = static_cast<T>((sizeof(T) == 8 ? -37.0 : -17.0) - log_(double(task.m)));
+  const T least = static_cast<T>((sizeof(T) == 8 ? -37.0 : -17.0) - lvm::log_(double(task.m)));
   for (int64_t i = begin; i < end; ++i) {
     const Point point(task, i);
     T* terms = known ? scratch : task.products + i * task.stride;
@@ -181,7 +181,7 @@ void mixture_points(const MixtureTask<T>& task, const MixtureResults<T>& results
     } else {
       sum = keep ? sum_terms<true>(task.stride, most, least, terms) : sum_terms<false>(task.stride, most, least, terms);
     }
-    results.log_p[i] = reached ? most + static_cast<T>(log_(sum)) : most;
+    results.log_p[i] = reached ? most + static_cast<T>(lvm::log_(sum)) : most;
     if (!keep) continue;
     const double g = results.cotangent ? static_cast<double>(results.cotangent[i]) : 1.0;
     scale_terms(task.stride, static_cast<T>(g / sum), terms);
@@ -204,9 +204,31 @@ void mixture_rows(const MixtureTask<T>& task, const MixtureResults<T>& results, 
   of(mixture_points<PointOfMixture<0, T>, T>);
 }
 
+template <class T>
+LVM_HD Pack<T> logarithm(Pack<T> x, Pack<T> shift, Pack<T> least) {
+  const auto large = x.v >= least.v;
+  const Pack<T> known(large ? x.v : least.v), result = log_(known) + shift;
+  return Pack<T>(large ? result.v : Pack<T>(T(NAN)).v);
+}
+
+template <class T>
+void logarithms(T shift, const T* shifts, T least, T* x, int64_t n) {
+  using P = Pack<T>;
+  const P added(shift), lowest(least);
+  int64_t i = 0;
+  for (; i + P::W <= n; i += P::W) logarithm(P::load(x + i), added + P::load(shifts + i), lowest).store(x + i);
+  if (i == n) return;
+  T last[P::W] = {}, of[P::W] = {};
+  for (int64_t c = i; c < n; ++c) {
+    last[c - i] = x[c];
+    of[c - i] = shifts[c];
+  }
+  logarithm(P::load(last), added + P::load(of), lowest).store_first(x + i, n - i);
+}
+
 }  // namespace
 
-const MixtureFunctions<double> mixture_f64 = {mixture_rows<double>};
-const MixtureFunctions<float> mixture_f32 = {mixture_rows<float>};
+const MixtureFunctions<double> mixture_f64 = {mixture_rows<double>, logarithms<double>};
+const MixtureFunctions<float> mixture_f32 = {mixture_rows<float>, logarithms<float>};
 
 }  // namespace lvm::cpu::LVM_ARCH

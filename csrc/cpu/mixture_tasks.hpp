@@ -18,6 +18,8 @@ template <class T>
 struct MixtureFunctions {
   // Points begin to end; scratch is of task.stride numbers, aligned to 64.
   void (*rows)(const MixtureTask<T>&, const MixtureResults<T>&, const MixturePull<T>&, int64_t begin, int64_t end, T* scratch);
+  // x = log x + (shift + shifts), NaN where x < least or is NaN; least is a normal number.
+  void (*logarithms)(T shift, const T* shifts, T least, T* x, int64_t n);
 };
 
 }  // namespace lvm::cpu

@@ -59,8 +59,12 @@ struct MixtureRows<Cpu, T> {
 };
 
 template <>
-struct MeshRest<Cpu> {
-  static void done(const MeshAxes& mesh, const MixtureTask<double>& task, double* out, int64_t n) {
+struct MeshEnd<Cpu> {
+  static void logarithms(const MeshLogarithm& f, int64_t across, int64_t count) {
+    const auto logarithms = cpu::mixture_kernels_for<double>().logarithms;
+    for (int64_t r = 0; r < count; ++r) logarithms(f.leading[r], f.last, kMeshLeast, f.out + r * f.columns, across);
+  }
+  static void rest(const MeshAxes& mesh, const MixtureTask<double>& task, double* out, int64_t n) {
     constexpr int64_t kGather = 64;
     Cpu::for_ranges(n, 16 * kGather, [&](int64_t begin, int64_t end) {
       double x[kGather * kMeshAxes], log_p[kGather];

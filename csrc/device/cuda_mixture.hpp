@@ -33,8 +33,9 @@ struct MeshRestAt {
 };
 
 template <>
-struct MeshRest<Cuda> {
-  static void done(const MeshAxes& mesh, const MixtureTask<double>& task, double* out, int64_t n) {
+struct MeshEnd<Cuda> {
+  static void logarithms(const MeshLogarithm& f, int64_t across, int64_t count) { Cuda::map_entries(across, count, f); }
+  static void rest(const MeshAxes& mesh, const MixtureTask<double>& task, double* out, int64_t n) {
     Cuda::map(n, MeshRestAt{mesh, task, out});
   }
 };

@@ -57,9 +57,9 @@ class GridDensity:
         device = "cpu" if xp is np else "cuda"
         values = xp.concatenate([axes[k] for k in order])
         centres, log_masses = self._placed(np.ascontiguousarray(self.centres[:, order]), self.log_masses, device)
-        log_p = (
-            self._module(values).mixture_mesh_log_density(values, np.array(mesh.shape), centres, log_masses).reshape(-1)
-        )
+        with _backend.blas_threads(1):  # the product is cut into parts, one a thread
+            log_p = self._module(values).mixture_mesh_log_density(values, np.array(mesh.shape), centres, log_masses)
+        log_p = log_p.reshape(-1)
         log_p += self.constant
         return log_p.astype(mesh.dtype, copy=False)
 
