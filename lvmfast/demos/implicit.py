@@ -25,7 +25,7 @@ from lvmfast.models import DensityRatio, ImplicitModel
 DEMO = Demo(
     "Generators of points and of digits, learned through a density ratio",
     "Density Ratio Estimation for KL Divergence Minimization between Implicit Distributions",
-    35,
+    30,
 )
 
 

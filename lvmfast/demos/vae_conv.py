@@ -20,7 +20,7 @@ from lvmfast.models import VAE
 DEMO = Demo(
     "A convolutional variational autoencoder on binarised digits",
     "Latent variable models, part 2: Stochastic variational inference and variational autoencoders",
-    40,
+    31,
 )
 EPOCHS = 20
 BOUNDS = (-166.56, -158.25, -154.44, -152.20, -150.47, -148.30, -148.63, -146.66, -145.61, -147.64)
